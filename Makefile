@@ -1,0 +1,34 @@
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+MINUTES ?= 90
+BIN := .venv/bin
+
+.PHONY: serve test lint voice clean
+
+serve: .venv/serve
+	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
+
+test: .venv/test lint
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/mypy *.py train tests
+
+# Needs Debian's flite, wamerican and hunspell-vi (see train/README.md).
+voice: .venv/test
+	$(BIN)/python -m train --minutes $(MINUTES)
+
+# The stamps name what is installed, so that a changed requirement installs again.
+.venv/serve: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/test: tests/requirements.txt train/requirements.txt .venv/serve
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv build outputs

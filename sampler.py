@@ -1,0 +1,193 @@
+"""The flow model's maths: an Euler solver over F5's DiT weights, one solver step at a time. Knows nothing of text or voices.
+
+Formulas: F5-TTS (arXiv 2410.06885), sway sampling there, empirically pruned steps (arXiv 2505.19931), DiT (arXiv 2212.09748).
+Upstream's CFM.sample is the reference that tests compare with; what is computed once there per step is computed once here per
+schedule (time embedding, AdaLN) or per chunk (text, reference, rope).
+"""
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from audio import MEL_BANDS
+
+PRUNED_STEPS = {
+    5: [0, 2, 4, 8, 16, 32],
+    6: [0, 2, 4, 6, 8, 16, 32],
+    7: [0, 2, 4, 6, 8, 16, 24, 32],
+    10: [0, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32],
+    12: [0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32],
+    16: [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32],
+}
+"""Solver steps → the grid, in 32nds, that loses least against 32 even steps."""
+SWAY = -1.0
+TEXT_KERNEL, POSITION_KERNEL, POSITION_GROUPS = 7, 31, 16
+HEAD_DIM = 64
+TIME_FREQUENCIES = 256
+
+
+@dataclass(frozen=True)
+class Arch:
+    """The `model.arch` part of an upstream config.yaml."""
+
+    dim: int
+    depth: int
+    heads: int
+    ff_mult: int
+    text_dim: int
+    conv_layers: int
+    text_mask_padding: bool = True
+    pe_attn_head: int | None = None
+    """How many heads get rope; None: all."""
+    qk_norm: str | None = None
+
+
+def time_grid(steps: int) -> torch.Tensor:
+    """(steps + 1,) float32 from 0 to 1, swayed towards 0."""
+    pruned = PRUNED_STEPS.get(steps)
+    t = torch.tensor(pruned, dtype=torch.float32) / 32 if pruned else torch.linspace(0, 1, steps + 1)
+    return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
+
+
+class Sampler:
+    """F5's DiT, its weights fused for inference.
+
+    `weights` are upstream's `transformer.…` tensors without that prefix. Raises KeyError where one is missing."""
+
+    def __init__(self, arch: Arch, weights: dict[str, torch.Tensor], device: torch.device, dtype: torch.dtype):
+        self.arch, self.device, self.dtype = arch, device, dtype
+        # Time, its embedding and AdaLN stay fp32: in fp16 the first step is 19 % short.
+        self._fp32 = {k: v.to(device, torch.float32) for k, v in weights.items() if k.startswith(("time_embed", "norm_out")) or "attn_norm" in k}
+        w = {k: v.to(device, dtype) for k, v in weights.items() if k not in self._fp32}
+        self._w = w
+        into = w["input_embed.proj.weight"]
+        self._from_x, self._from_cond, self._from_text = into.split([MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
+        self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
+        self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
+
+    def _fuse(self, w: dict[str, torch.Tensor], at: str) -> dict[str, torch.Tensor]:
+        # Rope pairs (0,1), (2,3)… become (0,32), (1,33)…: q·k does not change, and the rotation needs no interleaving.
+        order = torch.arange(HEAD_DIM, device=self.device).view(-1, 2).t().reshape(-1)
+        rows = (torch.arange(self.arch.heads, device=self.device)[:, None] * HEAD_DIM + order).reshape(-1)
+
+        def joined(kind: str) -> torch.Tensor:
+            q, k, v = (w.pop(f"{at}attn.to_{name}.{kind}") for name in "qkv")
+            return torch.cat([q[rows], k[rows], v])
+
+        block = {"qkv": joined("weight"), "qkv_bias": joined("bias")}
+        names = {"out": "attn.to_out.0", "up": "ff.ff.0.0", "down": "ff.ff.2"}
+        for short, name in names.items():
+            block[short], block[short + "_bias"] = w.pop(f"{at}{name}.weight"), w.pop(f"{at}{name}.bias")
+        if self.arch.qk_norm:
+            block["q_norm"], block["k_norm"] = (w.pop(f"{at}attn.{n}_norm.weight")[order] for n in "qk")
+        return block
+
+    def _schedule(self, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each solver step: every block's six AdaLN vectors (depth, 6, dim), and the last norm's scale and shift (2, dim)."""
+        if steps not in self._schedules:
+            w, t = self._fp32, time_grid(steps)[:-1].to(self.device)
+            half = TIME_FREQUENCIES // 2
+            angle = 1000 * t[:, None] * torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
+            hidden = torch.cat([angle.sin(), angle.cos()], dim=-1)
+            hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.0.weight"], w["time_embed.time_mlp.0.bias"]))
+            hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.2.weight"], w["time_embed.time_mlp.2.bias"]))
+            norms = [F.linear(hidden, w[f"transformer_blocks.{i}.attn_norm.linear.weight"], w[f"transformer_blocks.{i}.attn_norm.linear.bias"])
+                     for i in range(self.arch.depth)]  # fmt: skip
+            blocks = torch.stack(norms, dim=1).view(steps, self.arch.depth, 6, self.arch.dim)
+            last = F.linear(hidden, w["norm_out.linear.weight"], w["norm_out.linear.bias"]).view(steps, 2, self.arch.dim)
+            blocks[:, :, [1, 4]] += 1  # scales: norm(x) * (1 + scale)
+            last[:, 0] += 1
+            self._schedules[steps] = list(zip(blocks.to(self.dtype), last.to(self.dtype), strict=True))
+        return self._schedules[steps]
+
+    def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
+        """(frames, text_dim). At exact length: GRN's norm runs over the padded axis."""
+        arch, w = self.arch, self._w
+        ids = F.pad(tokens[:frames] + 1, (0, max(0, frames - len(tokens))))
+        filler = (ids == 0)[:, None] if arch.text_mask_padding else None
+        h = F.embedding(torch.zeros_like(ids) if drop else ids, w["text_embed.text_embed.weight"])
+        if not arch.conv_layers:
+            return h
+        h = h + _sinusoids(frames, arch.text_dim, self.device).to(h.dtype)
+        if filler is not None:
+            h = h.masked_fill(filler, 0)
+        for i in range(arch.conv_layers):
+            at = f"text_embed.text_blocks.{i}."
+            y = F.conv1d(h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=TEXT_KERNEL // 2, groups=arch.text_dim)[0].t()
+            y = F.layer_norm(y, (arch.text_dim,), w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
+            y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
+            spread = y.norm(dim=0, keepdim=True)
+            spread = spread / (spread.mean(dim=-1, keepdim=True) + 1e-6)
+            y = w[at + "grn.gamma"][0] * (y * spread) + w[at + "grn.beta"][0] + y
+            h = h + F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"])
+            if filler is not None:
+                h = h.masked_fill(filler, 0)
+        return h
+
+    def solve(self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> Generator[None, None, torch.Tensor]:
+        """Yields after each solver step; returns the mel (frames, 100) float32, reference part included.
+
+        reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
+        guidance 0 costs one forward per step, anything else two."""
+        frames = len(noise)
+        given = F.pad(reference.to(self.dtype), (0, 0, 0, frames - len(reference)))
+        bias = self._w["input_embed.proj.bias"]
+        fixed = [F.linear(given, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
+        if guidance:
+            fixed.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
+        conditions = torch.stack(fixed)  # (1 or 2, frames, dim)
+        angle = torch.arange(frames, device=self.device).float()[:, None] * self._inverse_freq
+        rope = angle.cos().to(self.dtype), angle.sin().to(self.dtype)
+        x, grid = noise.clone(), time_grid(steps)
+        for step, (blocks, last) in enumerate(self._schedule(steps)):
+            flow = self._velocity(x, conditions, rope, blocks, last).float()
+            dt = float(grid[step + 1] - grid[step])
+            x += dt * (flow[0] + (flow[0] - flow[1]) * guidance if guidance else flow[0])
+            yield
+        return x
+
+    def _velocity(self, x, conditions, rope, blocks, last) -> torch.Tensor:
+        arch, w = self.arch, self._w
+        h = conditions + F.linear(x.to(self.dtype), self._from_x)
+        position = h.transpose(1, 2)
+        for layer in (0, 2):
+            at = f"input_embed.conv_pos_embed.conv1d.{layer}."
+            position = F.mish(F.conv1d(position, w[at + "weight"], w[at + "bias"], padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
+        h = h + position.transpose(1, 2)
+        size = (arch.dim,)
+        for block, (shift, scale, gate, ff_shift, ff_scale, ff_gate) in zip(self._blocks, blocks, strict=True):
+            y = self._attend(F.layer_norm(h, size, scale, shift, 1e-6), block, rope)
+            h = torch.addcmul(h, gate, y)
+            y = F.gelu(F.linear(F.layer_norm(h, size, ff_scale, ff_shift, 1e-6), block["up"], block["up_bias"]), approximate="tanh")
+            h = torch.addcmul(h, ff_gate, F.linear(y, block["down"], block["down_bias"]))
+        return F.linear(F.layer_norm(h, size, last[0], last[1], 1e-6), w["proj_out.weight"], w["proj_out.bias"])
+
+    def _attend(self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        count, frames, _ = y.shape
+        q, k, v = F.linear(y, block["qkv"], block["qkv_bias"]).view(count, frames, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
+        if self.arch.qk_norm:
+            q = F.rms_norm(q, (HEAD_DIM,), block["q_norm"], 1e-6)
+            k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)
+        roped = self.arch.pe_attn_head
+        q, k = _rotate(q, rope, roped), _rotate(k, rope, roped)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, frames, -1)
+        return F.linear(y, block["out"], block["out_bias"])
+
+
+def _rotate(x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], heads: int | None) -> torch.Tensor:
+    cos, sin = rope
+    turned, plain = (x, None) if heads is None else (x[:, :heads], x[:, heads:])
+    a, b = turned.chunk(2, dim=-1)
+    turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    return turned if plain is None else torch.cat([turned, plain], dim=1)
+
+
+def _sinusoids(frames: int, dim: int, device: torch.device) -> torch.Tensor:
+    """(frames, dim): cosines, then sines, of position over 10000^(2i/dim)."""
+    freq = 1.0 / (10_000 ** (torch.arange(0, dim, 2, device=device)[: dim // 2].float() / dim))
+    angle = torch.outer(torch.arange(frames, device=device).float(), freq)
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)

@@ -1,0 +1,88 @@
+"""A real server with the embedded model, once for all tests; small random checkpoints where only lengths and errors matter."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+import tts_core
+
+ROOT = Path(__file__).parents[1]
+READY_SECONDS = 60
+LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789"
+
+
+@contextmanager
+def serving(log: Path, **environment: str) -> Iterator[str]:
+    """`uvicorn app:app` as a user starts it, on a free port; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port)]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env=os.environ | environment)
+        address = f"http://127.0.0.1:{port}"
+        try:
+            end = time.monotonic() + READY_SECONDS
+            while True:
+                assert process.poll() is None and time.monotonic() < end, log.read_text()
+                try:
+                    if httpx.get(f"{address}/ready").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            yield address
+        finally:
+            process.terminate()
+            code = process.wait(30)
+    assert code in (0, -15), log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
+
+
+@pytest.fixture
+def client(server) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tts() -> tts_core.TTS:
+    return tts_core.TTS()
+
+
+def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS, **arch) -> Path:
+    """An untrained F5 checkpoint in upstream's form, small enough to speak minutes of noise in a second."""
+    from f5_tts.model.backbones.dit import DiT
+
+    torch.manual_seed(3)
+    shape = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=True, pe_attn_head=None) | arch
+    model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=100)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({f"ema_model.transformer.{k}": v.clone() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    (folder / "vocab.txt").write_text("".join(f"{c}\n" for c in vocab))
+    config = {"model": {"name": folder.name, "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": tokenizer, "cfg_strength": 2.0}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copytree(ROOT / "models" / "tiny" / "vocoder", folder / "vocoder", dirs_exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> tts_core.TTS:
+    return tts_core.TTS(small_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small"))

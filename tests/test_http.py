@@ -1,0 +1,251 @@
+"""Through the front door: what curl, the wave module and an impatient client see."""
+
+import concurrent.futures
+import io
+import json
+import math
+import random
+import socket
+import time
+import wave
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+
+import audio
+import tts_core
+from conftest import serving, small_checkpoint
+
+LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 12
+ALPHABETS = [
+    "abcdefghijklmnopqrstuvwxyz  ,.",
+    "0123456789 +-/%$",
+    ".,;:!?-—…()[]\"'",
+    "àáảãạăằắẳẵặâầấẩẫậđèéẻẽẹêềếểễệ ",
+    "你好世界今天天气很好。，",
+    "Привет мир добро ",
+    "مرحبا بالعالم ",
+    "👋🌍🎉é̂ñ½№ ",
+]
+
+
+def random_text(draw: random.Random, longest: int) -> str:
+    """1 to `longest` characters, short ones as likely as long ones."""
+    length = int(math.exp(draw.uniform(0, math.log(longest))))
+    letters = draw.choice([*ALPHABETS, "".join(ALPHABETS)])
+    text = "".join(draw.choice(letters) for _ in range(length))
+    return text if text.strip() else "a"
+
+
+def assert_true_lengths(reply: httpx.Response) -> None:
+    assert reply.status_code == 200, reply.text
+    assert int(reply.headers["content-length"]) == len(reply.content)
+    riff, data = (int.from_bytes(reply.content[at : at + 4], "little") for at in (4, 40))
+    assert (riff, data) == (len(reply.content) - 8, len(reply.content) - 44)
+    with wave.open(io.BytesIO(reply.content)) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24000, 1, 2)
+        assert file.getnframes() == round(float(reply.headers["x-audio-duration"]) * 24000, -2) or file.getnframes() * 2 == data
+
+
+def test_content_length_and_riff_sizes_are_the_bytes_sent(client):
+    draw = random.Random(7)
+    for _ in range(24):
+        assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 250), "steps": 1}))
+
+
+@pytest.mark.slow
+def test_two_hundred_random_texts_have_true_lengths(client):
+    draw = random.Random(8)
+    for _ in range(200):
+        assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 5000), "steps": 1}))
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "pinyin"])
+def test_true_lengths_with_upstreams_rule(tokenizer, tmp_path):
+    """200 texts up to 5 000 characters; an untrained model, because lengths do not depend on weights."""
+    model = small_checkpoint(tmp_path / "small", tokenizer)
+    draw = random.Random(9)
+    with serving(tmp_path / "log", TTS_MODEL=str(model)) as address, httpx.Client(base_url=address, timeout=120) as client:
+        for _ in range(60):
+            assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0}))
+
+
+def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client, tts):
+    speech = tts_core.Speech("One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11)
+    plan = tts.plan(speech)
+    assert len(plan.lines) > 1
+    whole = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+    file = audio.wav_header(len(whole)) + audio.pcm16(whole)
+    first, second, other = (client.post("/tts", json={"text": speech.text, "seed": seed}) for seed in (11, 11, 12))
+    assert first.content == file
+    assert second.content == file
+    assert other.content != file
+    drawn = client.post("/tts", json={"text": speech.text})
+    again = client.post("/tts", json={"text": speech.text, "seed": int(drawn.headers["x-seed"])})
+    assert drawn.content == again.content
+
+
+def test_get_speaks_as_post_does(client):
+    text = "Hello there, how are you?"
+    got = client.get("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
+    posted = client.post("/tts", json={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
+    assert got.content == posted.content
+    head = client.head("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
+    assert head.headers["content-length"] == got.headers["content-length"] and not head.content
+
+
+@pytest.mark.parametrize("seconds", [0.9, 1.0, 2.3456, 4.5])
+def test_duration_is_met_to_the_sample(client, seconds):
+    reply = client.post("/tts", json={"text": "The clock is slow.", "duration": seconds, "steps": 1})
+    assert_true_lengths(reply)
+    assert len(reply.content) == 44 + 2 * round(seconds * 24000)
+
+
+def test_speed_shortens(client):
+    lengths = [len(client.post("/tts", json={"text": "The river runs past the mill.", "speed": s, "steps": 1}).content) for s in (0.5, 1, 2)]
+    assert lengths[0] > 1.7 * lengths[1] > 2.9 * lengths[2], lengths
+
+
+BAD = [
+    (b"not json", 400, None),
+    (b"[" * 100_000, 400, None),
+    (b"[]", 400, None),
+    (b"\xff\xfe", 400, None),
+    (b"{}", 400, "text"),
+    (b'{"text": 5}', 400, "text"),
+    (b'{"text": null}', 400, "text"),
+    (b'{"text": ["a"]}', 400, "text"),
+    (b'{"text": ""}', 400, "text"),
+    (b'{"text": " \\n\\t "}', 400, "text"),
+    (b'{"text": "a\\u0000b"}', 400, "text"),
+    (b'{"text": "bell\\u0007"}', 400, "text"),
+    (b'{"text": "\\ud800"}', 400, "text"),
+    (b'{"text": "half \\udc00 pair"}', 400, "text"),
+    (b'{"text": "a", "speed": NaN}', 400, "speed"),
+    (b'{"text": "a", "speed": Infinity}', 400, "speed"),
+    (b'{"text": "a", "speed": -1}', 400, "speed"),
+    (b'{"text": "a", "speed": 0}', 400, "speed"),
+    (b'{"text": "a", "speed": "fast"}', 400, "speed"),
+    (b'{"text": "a", "speed": true}', 400, "speed"),
+    (b'{"text": "a", "speed": 1e400}', 400, "speed"),
+    (b'{"text": "a", "duration": -1}', 400, "duration"),
+    (b'{"text": "a", "duration": 1e300}', 400, "duration"),
+    (b'{"text": "hello there everyone", "duration": 60}', 400, "duration"),
+    (b'{"text": "a", "seed": -1}', 400, "seed"),
+    (b'{"text": "a", "seed": 1.5}', 400, "seed"),
+    (b'{"text": "a", "seed": ' + b"9" * 5000 + b"}", 400, None),
+    (b'{"text": "a", "seed": 99999999999999999999}', 400, "seed"),
+    (b'{"text": "a", "steps": 0}', 400, "steps"),
+    (b'{"text": "a", "steps": 1000000}', 400, "steps"),
+    (b'{"text": "a", "cfg_strength": -2}', 400, "cfg_strength"),
+    (b'{"text": "a", "pitch": 2}', 400, "pitch"),
+    (b'{"text": "a", "\\ud800": 2}', 400, "\\ud800"),
+    (b'{"text": "a", "voice": "nobody"}', 404, "voice"),
+    (b'{"text": "a", "voice": "\\ud800"}', 404, "voice"),
+    (b'{"text": "a", "voice": "../../etc/passwd"}', 404, "voice"),
+    (b'{"text": "a", "voice": 7}', 400, "voice"),
+    (b'{"text": "' + b"a" * 20_001 + b'"}', 413, "text"),
+    (b'{"text": "' + b"a" * 10_000_000 + b'"}', 413, "text"),
+]
+
+
+@pytest.mark.parametrize("body,status,param", BAD, ids=[str(body[:40]) for body, _, _ in BAD])
+def test_bad_input_is_refused_in_words(client, body, status, param):
+    reply = client.post("/tts", content=body)
+    assert reply.status_code == status, reply.text
+    error = reply.json()["error"]
+    assert set(reply.json()) == {"error"} and set(error) == {"message", "type", "param", "code"}
+    assert len(error["message"]) < 300
+    assert error["param"] == param, error
+    assert client.get("/health").status_code == 200
+
+
+def test_bad_queries_and_routes_are_refused_in_the_same_shape(client):
+    for reply, status in [
+        (client.get("/tts"), 400),
+        (client.get("/tts", params={"text": "a", "speed": "nan"}), 400),
+        (client.get("/tts", params={"text": "a", "seed": "x"}), 400),
+        (client.get("/nothing"), 404),
+        (client.put("/tts"), 405),
+    ]:
+        assert reply.status_code == status
+        assert set(reply.json()["error"]) == {"message", "type", "param", "code"}
+    assert "default, rms" in client.post("/tts", json={"text": "a", "voice": "x"}).json()["error"]["message"]
+
+
+def leave_early(server: str, text: str, read: int) -> None:
+    """Ask, read `read` bytes, and hang up."""
+    host = urlsplit(server)
+    body = json.dumps({"text": text}).encode()
+    with socket.create_connection((host.hostname, host.port)) as connection:
+        connection.sendall(b"POST /tts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        while read > 0:
+            read -= len(connection.recv(min(read, 65536)))
+
+
+def longest_gap(tts: tts_core.TTS, text: str) -> float:
+    """Seconds between two breaths of a speech, at most: what this machine needs for its slowest step."""
+    speaking = tts.speak(tts.plan(tts_core.Speech(text, seed=1)))
+    longest, last = 0.0, time.perf_counter()
+    for _ in speaking:
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+@pytest.mark.parametrize("read", [0, 60_000])
+def test_a_vanished_client_frees_the_model_within_a_step(server, client, tts, read):
+    step = longest_gap(tts, LONG[:800])
+    before = client.get("/health").json()["stats"]
+    leave_early(server, LONG, read)
+    began = time.monotonic()
+    while (after := client.get("/health").json()["stats"])["failed_requests"] == before["failed_requests"]:
+        assert time.monotonic() - began < 10, f"still speaking to nobody: {after}"
+    freed = time.monotonic() - began
+    assert after["running"] == after["waiting"] == 0
+    # Two steps: the one under way when the client left, and the one that a health request may itself wait for.
+    assert freed < 2 * step + 0.2, f"freed after {freed:.3f} s, a step takes {step:.3f} s"
+
+
+def test_health_answers_within_a_step_while_speaking(server, client, tts):
+    step = longest_gap(tts, LONG[:800])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        speech = pool.submit(httpx.post, f"{server}/tts", json={"text": LONG[:800]}, timeout=120)
+        waits = []
+        while not speech.done():
+            began = time.perf_counter()
+            assert client.get("/health").status_code == 200
+            waits.append(time.perf_counter() - began)
+            time.sleep(0.003)  # unsynchronised with the steps
+    assert_true_lengths(speech.result())
+    assert len(waits) > 10
+    assert max(waits) < step * 1.5 + 0.02, f"health took {max(waits):.3f} s, a step {step:.3f} s"
+
+
+def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
+    def ask(number: int) -> tuple[float, int]:
+        time.sleep(0.03 * number)  # arrival order is the point
+        with httpx.stream("POST", f"{server}/tts", json={"text": f"Number {number}, said aloud.", "steps": 4}, timeout=120) as reply:
+            parts = reply.iter_bytes()
+            next(parts)
+            first = time.monotonic()
+            return first, sum(map(len, parts))
+
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        replies = list(pool.map(ask, range(10)))
+    firsts = [first for first, _ in replies]
+    assert firsts == sorted(firsts)
+
+
+def test_routes_that_only_tell(client):
+    voices = client.get("/voices").json()["voices"]
+    assert {"default", "rms", "awb", "an"} <= {v["name"] for v in voices}
+    assert next(v for v in voices if v["name"] == "an")["language"] == "vi"
+    assert client.get("/v1/voices").json() == client.get("/voices").json()
+    health = client.get("/health").json()
+    assert health["status"] == "healthy" and health["model"] == "tiny" and "fp32" in health["device_reason"]
+    assert {"total_requests", "completed_requests", "failed_requests", "queue_size", "processing"} <= set(health["stats"])
+    assert client.get("/ready").status_code == 200
+    assert "curl" in client.get("/").text

@@ -1,0 +1,255 @@
+"""Text and a voice in, 24 kHz samples out. Knows nothing of HTTP.   Try: python tts_core.py "Hello there." hello.wav"""
+
+import argparse
+import math
+import os
+import secrets
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+import audio
+import checkpoint
+import device
+from audio import HOP_SAMPLES, SAMPLE_RATE
+from sampler import Sampler
+from text import Letters, LettersScript, Line, Phonemes, PhonemesScript, chunks_of, clean, language_of, unspeakable
+from vocoder import Vocoder
+
+HERE = Path(__file__).parent
+EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
+DEFAULT_VOICE = "default"
+CROSS_FADE_SAMPLES = 3600
+"""0.15 s, as upstream joins chunks."""
+LEAST_FRAMES = math.ceil(CROSS_FADE_SAMPLES / HOP_SAMPLES) + 1
+"""Of speech in a chunk: what a cross-fade needs."""
+MOST_STEPS = 64
+SPEEDS = 0.25, 4.0
+
+
+class BadSpeech(ValueError):
+    """The caller's mistake, in words; `field` names it."""
+
+    def __init__(self, message: str, field: str | None = None):
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownVoice(LookupError):
+    """No voice of that name; the message lists those there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What to say and how. Valid from birth: BadSpeech says what is wrong."""
+
+    text: str
+    voice: str = DEFAULT_VOICE
+    speed: float = 1.0
+    """1.0 keeps the voice's own pace; 0.25 to 4."""
+    duration: float | None = None
+    """Seconds the speech is to last, exactly; None: as long as it takes."""
+    seed: int | None = None
+    """Same text, voice, seed and settings: same samples. None draws one."""
+    steps: int | None = None
+    """Solver steps, 1 to 64; None: the checkpoint's own (7). More is slower and seldom better."""
+    cfg_strength: float | None = None
+    """Guidance, 0 to 10; None: the checkpoint's own. 0 halves the work."""
+
+    def __post_init__(self) -> None:
+        _check(isinstance(self.text, str), "text", "must be a string")
+        stray = unspeakable(self.text)
+        _check(stray is None, "text", f"has the control or half character U+{ord(stray or ' '):04X}; leave it out")
+        _check(bool(clean(self.text)), "text", "is empty")
+        _check(isinstance(self.voice, str), "voice", "must be a string")
+        _check(_number(self.speed) and SPEEDS[0] <= self.speed <= SPEEDS[1], "speed", f"must be a number from {SPEEDS[0]} to {SPEEDS[1]}")
+        _check(self.duration is None or (_number(self.duration) and 0 < self.duration <= 86_400), "duration", "must be seconds above 0, at most 86400")
+        _check(self.seed is None or (_whole(self.seed) and 0 <= self.seed < 2**63), "seed", "must be a whole number from 0 to 2^63 - 1")
+        _check(self.steps is None or (_whole(self.steps) and 1 <= self.steps <= MOST_STEPS), "steps", f"must be a whole number from 1 to {MOST_STEPS}")
+        _check(self.cfg_strength is None or (_number(self.cfg_strength) and 0 <= self.cfg_strength <= 10), "cfg_strength", "must be a number from 0 to 10")
+
+
+def _check(ok: bool, field: str, rule: str) -> None:
+    if not ok:
+        raise BadSpeech(f"{field} {rule}", field)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """A reference, prepared once for every request that uses it."""
+
+    name: str
+    text: str
+    language: str
+    seconds: float
+    mel: torch.Tensor  # (frames, 100), on the device
+    gain: float
+    """What the speech is multiplied by: quiet references are raised before conditioning."""
+    script: LettersScript | PhonemesScript
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every length of a speech, known before any inference."""
+
+    voice: Voice
+    lines: list[Line]
+    samples: int
+    """Of the whole speech, cross-fades taken off."""
+    seed: int
+    steps: int
+    cfg_strength: float
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / SAMPLE_RATE
+
+
+class TTS:
+    """One model and its voices. Raises checkpoint.ModelUnavailable, ValueError for a device or voice that cannot be used."""
+
+    def __init__(self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto"):
+        self.device = device.choose(on)
+        loaded = checkpoint.load(str(model))
+        self.model, self._max_frames = loaded.name, loaded.max_seconds * SAMPLE_RATE / HOP_SAMPLES
+        self._steps, self._cfg_strength = loaded.steps, loaded.cfg_strength
+        self._sampler = Sampler(loaded.arch, loaded.weights, self.device.place, self.device.dtype)
+        # Kept for the chunk that fp16 cannot hold; on CPU and MPS everything is fp32 already.
+        self._spare = (loaded.arch, loaded.weights) if self.device.dtype != torch.float32 else None
+        self._vocoder = Vocoder(loaded.vocoder, self.device.place)
+        self._alphabet = Phonemes(loaded.vocab, loaded.durations) if loaded.durations else Letters(loaded.vocab, loaded.tokenizer)
+        self.voices = {path.stem: self._voice(path) for path in sorted(voices.glob("*.wav"))}
+        if DEFAULT_VOICE not in self.voices:
+            raise ValueError(f"{voices} needs {DEFAULT_VOICE}.wav and {DEFAULT_VOICE}.txt (its transcript)")
+
+    def _voice(self, path: Path) -> Voice:
+        transcript = path.with_suffix(".txt")
+        if not transcript.is_file():
+            raise ValueError(f"{path} needs its transcript in {transcript.name} beside it")
+        said = clean(transcript.read_text(encoding="utf-8"))
+        samples, rate = audio.read_mono(path)
+        rms = max(1e-4, float(np.sqrt(np.mean(samples**2))))
+        gain = min(1.0, rms / audio.REFERENCE_RMS)
+        samples = audio.resample(samples / gain, rate)
+        frames = len(samples) // HOP_SAMPLES
+        # Upstream conditions on one frame more and then speaks it again; without it no scrap of the reference leads the speech.
+        mel = audio.log_mel(torch.from_numpy(samples))[:frames].to(self.device.place)
+        return Voice(path.stem, said, language_of(said), len(samples) / SAMPLE_RATE, mel, gain, self._alphabet.script(said, frames))
+
+    def plan(self, speech: Speech) -> Plan:
+        """Chunks with exact lengths. Raises UnknownVoice, and BadSpeech for a duration no pace could meet."""
+        voice = self.voices.get(speech.voice)
+        if voice is None:
+            raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
+        lines = self._lines(voice, speech.text, speech.speed)
+        samples = self._joined_samples(voice, lines)
+        if speech.duration is not None:
+            samples, lines = round(speech.duration * SAMPLE_RATE), self._fitted(voice, speech.text, speech.duration)
+        return Plan(voice, lines, samples, secrets.randbits(63) if speech.seed is None else speech.seed,
+                    speech.steps or self._steps, self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength)  # fmt: skip
+
+    def _lines(self, voice: Voice, said: str, speed: float) -> list[Line]:
+        return [self._line(voice, piece, speed, joined=i > 0) for i, piece in enumerate(self._pieces(voice, said, speed))]
+
+    def _pieces(self, voice: Voice, said: str, speed: float) -> list[str]:
+        return chunks_of(said, voice.script.bytes_in(self._max_frames - len(voice.mel), speed))
+
+    def _line(self, voice: Voice, piece: str, speed: float, joined: bool) -> Line:
+        line = voice.script.line(piece, speed, joined)
+        return line if line.frames >= len(voice.mel) + LEAST_FRAMES else voice.script.line(piece, speed, joined, LEAST_FRAMES)
+
+    def _fitted(self, voice: Voice, said: str, duration: float) -> list[Line]:
+        """Chunks that together last `duration`, at most HOP_SAMPLES - 1 samples more; each at the same pace."""
+        natural = self._joined_samples(voice, self._lines(voice, said, 1.0)) / SAMPLE_RATE
+        pace = natural / duration
+        if not SPEEDS[0] <= pace <= SPEEDS[1]:
+            raise BadSpeech(f"duration {duration} s is too far from the {natural:.2f} s this text takes; "
+                            f"possible are {natural / SPEEDS[1]:.2f} to {natural / SPEEDS[0]:.2f} s", "duration")  # fmt: skip
+        pieces = self._pieces(voice, said, pace)
+        expected = [self._line(voice, piece, pace, joined=i > 0).frames - len(voice.mel) for i, piece in enumerate(pieces)]
+        samples = round(duration * SAMPLE_RATE) + CROSS_FADE_SAMPLES * (len(pieces) - 1)
+        frames = math.ceil(samples / HOP_SAMPLES) + len(pieces)
+        shares = np.diff(np.round(np.cumsum([0, *expected]) * (frames / sum(expected))).astype(int)).tolist()
+        lines = [voice.script.line(piece, pace, i > 0, share) for i, (piece, share) in enumerate(zip(pieces, shares, strict=True))]
+        if min(shares) < LEAST_FRAMES or [line.frames - len(voice.mel) for line in lines] != shares:
+            raise BadSpeech(f"duration {duration} s is too short for this text, which takes {natural:.2f} s", "duration")
+        return lines
+
+    def _joined_samples(self, voice: Voice, lines: list[Line]) -> int:
+        return sum((line.frames - len(voice.mel) - 1) * HOP_SAMPLES for line in lines) - CROSS_FADE_SAMPLES * (len(lines) - 1)
+
+    def speak(self, plan: Plan) -> Iterator[np.ndarray | None]:
+        """None after each solver step, a place to breathe; float32 samples as they become final, plan.samples in all.
+
+        RuntimeError when the model makes no finite number."""
+        noise = torch.Generator().manual_seed(plan.seed)
+        fade_in = np.linspace(0, 1, CROSS_FADE_SAMPLES, dtype=np.float32)
+        held: np.ndarray | None = None
+        left = plan.samples
+        for line in plan.lines:
+            wave = yield from self._chunk(plan, line, noise)
+            if held is not None:
+                wave[:CROSS_FADE_SAMPLES] = held * (1 - fade_in) + wave[:CROSS_FADE_SAMPLES] * fade_in
+            final = len(wave) if line is plan.lines[-1] else len(wave) - CROSS_FADE_SAMPLES
+            held = wave[final:]
+            if final:
+                yield wave[: min(final, left)]
+                left -= final
+
+    @torch.inference_mode()
+    def _chunk(self, plan: Plan, line: Line, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
+        noise = torch.randn(line.frames, audio.MEL_BANDS, generator=generator).to(self.device.place)
+        tokens = line.tokens.to(self.device.place)
+        reference = plan.voice.mel
+        for sampler in self._samplers():
+            mel = yield from sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
+            if bool(mel.isfinite().all()):
+                return (self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain).cpu().numpy()
+        raise RuntimeError(f"{self.model} made a sound that is not a number; its weights or its number format are broken")
+
+    def _samplers(self) -> Iterator[Sampler]:
+        """The sampler, and where it runs in half precision a slower one that cannot overflow."""
+        yield self._sampler
+        if self._spare:
+            arch, weights = self._spare
+            yield Sampler(arch, weights, self.device.place, torch.float32)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="Speak a text into a WAV file.")
+    options.add_argument("text")
+    options.add_argument("file", type=Path)
+    options.add_argument("--model", default=os.environ.get("TTS_MODEL", str(EMBEDDED_MODEL)), help="a checkpoint folder or a preset's name")
+    options.add_argument("--voice", default=DEFAULT_VOICE)
+    options.add_argument("--speed", type=float, default=1.0)
+    options.add_argument("--duration", type=float)
+    options.add_argument("--seed", type=int)
+    options.add_argument("--steps", type=int)
+    options.add_argument("--cfg-strength", type=float)
+    chosen = options.parse_args()
+    try:
+        speech = Speech(chosen.text, chosen.voice, chosen.speed, chosen.duration, chosen.seed, chosen.steps, chosen.cfg_strength)
+        tts = TTS(chosen.model)
+        plan = tts.plan(speech)
+    except (BadSpeech, UnknownVoice, checkpoint.ModelUnavailable, ValueError) as error:
+        sys.exit(f"{error}")
+    pieces = [piece for piece in tts.speak(plan) if piece is not None]
+    soundfile.write(chosen.file, np.concatenate(pieces), SAMPLE_RATE, subtype="PCM_16")
+    print(f"{chosen.file}: {plan.seconds:.2f} s, seed {plan.seed}")
+
+
+if __name__ == "__main__":
+    main()
