@@ -7,6 +7,7 @@
     durations.safetensors   with the phoneme tokenizer only
 """
 
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -65,8 +66,6 @@ def load(name: str) -> Checkpoint:
         raise ModelUnavailable(f"TTS_MODEL={name} is neither a folder with a config.yaml nor one of: {', '.join(PRESETS)}")
     try:
         return _folder(folder)
-    except FileNotFoundError as error:
-        raise ModelUnavailable(f"{folder} is not complete: {error.filename} is missing") from None
     except (KeyError, TypeError, yaml.YAMLError) as error:
         raise ModelUnavailable(f"{folder}/config.yaml is not a model description upstream would read: {error!r}") from None
 
@@ -80,6 +79,9 @@ def _folder(folder: Path) -> Checkpoint:
     arch = Arch(**{k: v for k, v in model["arch"].items() if k in known})
     weights = next((p for p in (folder / "model.safetensors", folder / "model.pt") if p.exists()), folder / "model.safetensors")
     durations = folder / extra["durations"] if "durations" in extra else None
+    for part in (weights, folder / "vocab.txt", *(folder / "vocoder" / name for name in VOCODER_FILES), *([durations] if durations else [])):
+        if not part.is_file():
+            raise ModelUnavailable(f"{folder} is not complete: {part.relative_to(folder)} is missing")
     return _fitting(Checkpoint(
         model["name"], arch, read_weights(weights), read_vocab(folder / "vocab.txt"), folder / "vocoder", durations=durations,
         **{k: extra[k] for k in ("tokenizer", "max_seconds", "steps", "cfg_strength") if k in extra}))  # fmt: skip
@@ -94,9 +96,11 @@ def _preset(name: str, preset: Preset) -> Checkpoint:
 def fetch(repo: str, file: str) -> Path:
     """The file from the Hugging Face hub or its local cache, with a progress bar. Raises ModelUnavailable."""
     import httpx
-    from huggingface_hub import hf_hub_download  # here: 0.4 s that the embedded model does not need
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # here: 0.4 s that the embedded model does not need
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    if not isinstance(try_to_load_from_cache(repo, file), str):
+        print(f"fetching {file} of {repo} …", file=sys.stderr, flush=True)  # the hub's own bar is silent where there is no terminal
     try:
         return Path(hf_hub_download(repo, file))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
@@ -116,11 +120,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_vocab(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else _missing(path)
-
-
-def _missing(path: Path) -> list[str]:
-    raise FileNotFoundError(2, "missing", str(path))
+    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
 def _fitting(checkpoint: Checkpoint) -> Checkpoint:

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 FIRST_CHUNK_BYTES = 10, 48
 """The first chunk is the first clause of at least 10 bytes, and cut at a space past 48: its length is the wait for first audio."""
-CHUNK_GROWTH = 2.0
-"""Each chunk may be so many times the one before: it is made while that one plays. Holds up to a real-time factor near 0.5."""
+SECOND_CHUNK_BYTES, CHUNK_GROWTH = 72, 3.0
+"""A chunk is made while the one before it plays: it may be so many times that one's size, and always 72 bytes (about 4 s)."""
 LEAD_FRAMES, JOIN_FRAMES = 3, 11
 """Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""
 
@@ -69,7 +69,7 @@ def chunks_of(text: str, limit: int) -> list[str]:
         at = _cut(rest, room, first=least if not pieces else None)
         pieces.append(rest[:at].strip())
         rest = rest[at:].strip()
-        room = max(room, int(CHUNK_GROWTH * size(pieces[-1])))
+        room = max(SECOND_CHUNK_BYTES, int(CHUNK_GROWTH * size(pieces[-1])))
     return [*pieces, rest] if rest or not pieces else pieces
 
 
@@ -81,9 +81,9 @@ def _cut(text: str, room: int, first: int | None) -> int:
     clauses = [m.end() for m in _CLAUSE_END.finditer(head)]
     if first is not None:
         return next((at for at in sorted(sentences + clauses) if size(text[:at].strip()) >= first), 0) or _space(text, head, fits)
-    for ends in (sentences, clauses):
-        if ends and ends[-1] > len(fits) // 3:
-            return ends[-1]
+    for ends, least in ((sentences, len(fits) // 3), (clauses, len(fits) // 3), (sentences + clauses, FIRST_CHUNK_BYTES[0])):
+        if ends and max(ends) >= least:
+            return max(ends)
     return _space(text, head, fits)
 
 

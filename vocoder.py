@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 import yaml
-from safetensors.torch import load_file
 
 from audio import FFT_SAMPLES, HOP_SAMPLES
 
@@ -14,15 +13,14 @@ _LOUDEST = 1e2
 
 
 class Vocoder:
-    """`folder` holds config.yaml and pytorch_model.bin or model.safetensors. Raises FileNotFoundError or KeyError where a part is missing.
+    """`folder` holds config.yaml and pytorch_model.bin.
 
     Always fp32: it is a few per cent of the work, and exp and the inverse transform want the range."""
 
     def __init__(self, folder: Path, device: torch.device):
         config = yaml.safe_load((folder / "config.yaml").read_text())
         self._layers = config["backbone"]["init_args"]["num_layers"]
-        fast = folder / "model.safetensors"
-        weights = load_file(fast) if fast.exists() else torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+        weights = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
         self._w = {k: v.to(device, torch.float32) for k, v in weights.items() if k.startswith(("backbone.", "head.out."))}
         self._window = torch.hann_window(FFT_SAMPLES, device=device)
 

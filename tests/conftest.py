@@ -84,5 +84,10 @@ def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory) -> tts_core.TTS:
-    return tts_core.TTS(small_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small"))
+def small_folder(tmp_path_factory) -> Path:
+    return small_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small")
+
+
+@pytest.fixture(scope="session")
+def small(small_folder) -> tts_core.TTS:
+    return tts_core.TTS(small_folder)

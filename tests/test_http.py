@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+from conftest import serving, small_checkpoint
 
 import audio
 import tts_core
-from conftest import serving, small_checkpoint
 
 LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 12
 ALPHABETS = [

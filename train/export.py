@@ -14,10 +14,10 @@ from train.flow import ARCH
 from train.vocoder import BACKBONE
 
 REFERENCES = {
-    "default": ("slt", "The morning train was late, so we walked home along the river."),
-    "rms": ("rms", "My brother painted the kitchen table and both of the chairs."),
-    "awb": ("awb", "A good friend showed us the quiet road around the lake."),
-    "an": ("an", "Buổi sáng trời trong xanh, chúng tôi cùng nhau đi bộ ra bờ sông."),
+    "default": ("slt", "We walked home along the quiet river."),
+    "rms": ("rms", "My brother painted the kitchen table."),
+    "awb": ("awb", "A good friend showed us around the lake."),
+    "an": ("an", "Chúng tôi cùng nhau đi bộ ra bờ sông."),
 }
 """Voice → its teacher, and what it says: long enough to tell who speaks, short enough to cost little."""
 MAX_SECONDS, STEPS, CFG_STRENGTH = 12.0, 7, 0.0

@@ -1,0 +1,151 @@
+"""The engine without HTTP: exact plans, seeds, joins, half precision."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import audio
+import device
+import tts_core
+from sampler import Sampler
+from tts_core import BadSpeech, Speech, UnknownVoice
+
+
+def said(tts: tts_core.TTS, speech: Speech) -> np.ndarray:
+    return np.concatenate([piece for piece in tts.speak(tts.plan(speech)) if piece is not None])
+
+
+def speakable(text: str) -> bool:
+    try:
+        Speech(text)
+    except BadSpeech:
+        return False
+    return True
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1))
+def test_as_many_samples_as_planned(small, text, speed, seed):
+    speech = Speech(text, speed=speed, seed=seed, steps=1, cfg_strength=0.0)
+    plan = small.plan(speech)
+    assert len(said(small, speech)) == plan.samples
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(min_size=1, max_size=400).filter(speakable), stretch=st.floats(0.3, 3.5))
+def test_phonemes_fill_exactly_the_frames_planned(tts, text, stretch):
+    natural = tts.plan(Speech(text))
+    for line in natural.lines:
+        assert len(line.tokens) == line.frames
+    seconds = natural.seconds / stretch
+    try:
+        fitted = tts.plan(Speech(text, duration=seconds))
+    except BadSpeech as refused:
+        assert "duration" in str(refused)
+    else:
+        assert fitted.samples == round(seconds * audio.SAMPLE_RATE)
+        spare = fitted_samples(fitted) - fitted.samples
+        assert 0 <= spare < audio.HOP_SAMPLES, f"{spare} samples too many"
+
+
+def fitted_samples(plan: tts_core.Plan) -> int:
+    frames = [line.frames - len(plan.voice.mel) for line in plan.lines]
+    return sum((f - 1) * audio.HOP_SAMPLES for f in frames) - tts_core.CROSS_FADE_SAMPLES * (len(frames) - 1)
+
+
+def test_a_speech_leaves_the_global_seed_alone(small):
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    first = said(small, Speech("Hello there.", seed=5, steps=1))
+    assert torch.rand(1) == expected
+    torch.manual_seed(99)
+    np.testing.assert_array_equal(said(small, Speech("Hello there.", seed=5, steps=1)), first)
+
+
+def test_it_breathes_after_every_solver_step(small):
+    plan = small.plan(Speech("One, two. " * 30, steps=5))
+    breaths = sum(piece is None for piece in small.speak(plan))
+    assert len(plan.lines) > 2
+    assert breaths == 5 * len(plan.lines)
+
+
+def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
+    one, other = Speech("First sentence. And more of it.", seed=1, steps=3), Speech("Another one, quite different.", seed=2, steps=3)
+    alone = [said(small, one), said(small, other)]
+    together: list[list[np.ndarray]] = [[], []]
+    running = {0: small.speak(small.plan(one)), 1: small.speak(small.plan(other))}
+    while running:
+        for key in list(running):
+            try:
+                piece = next(running[key])
+            except StopIteration:
+                del running[key]
+            else:
+                together[key] += [] if piece is None else [piece]
+    for pieces, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(np.concatenate(pieces), expected)
+
+
+def test_joins_do_not_click(tts):
+    """The step from one sample to the next at a join is no larger than speech itself makes."""
+    plan = tts.plan(Speech("The morning is here. The river is cold. The long road is quiet now, and we walk on.", seed=4))
+    pieces = [piece for piece in tts.speak(plan) if piece is not None]
+    whole = np.concatenate(pieces)
+    steps = np.abs(np.diff(whole))
+    for at in np.cumsum([len(p) for p in pieces])[:-1]:
+        assert steps[at - 1] <= np.quantile(steps, 0.999), f"{steps[at - 1]} at {at}"
+    assert np.abs(whole).max() < 1.0
+    assert np.sqrt(np.mean(whole[:1200] ** 2)) < 0.02, "a scrap of the reference leads the speech"
+
+
+def test_a_quiet_reference_gives_quiet_speech(tmp_path, small_folder):
+    """Upstream raises a quiet reference to RMS 0.1 and lowers the speech back."""
+    import soundfile
+
+    loud, rate = soundfile.read(tts_core.VOICES / "default.wav", dtype="float32")
+    loud *= audio.REFERENCE_RMS / np.sqrt(np.mean(loud**2))
+    for name, gain in (("default", 1.0), ("quiet", 0.1)):
+        soundfile.write(tmp_path / f"{name}.wav", loud * gain, rate, subtype="FLOAT")
+        (tmp_path / f"{name}.txt").write_text((tts_core.VOICES / "default.txt").read_text())
+    both = tts_core.TTS(small_folder, tmp_path)
+    spoken = [said(both, Speech("Hello there.", voice, seed=1)) for voice in ("default", "quiet")]
+    np.testing.assert_allclose(spoken[1], spoken[0] * 0.1, atol=1e-4)
+
+
+def test_a_chunk_that_overflows_in_half_precision_is_made_again_in_fp32(small, small_folder, monkeypatch):
+    plan = small.plan(Speech("Hello there.", seed=1, steps=2))
+    expected = np.concatenate([p for p in small.speak(plan) if p is not None])
+    sampler: Sampler = small._sampler
+    weights = tts_core.checkpoint.load(str(small_folder)).weights
+    half = Sampler(sampler.arch, weights | {"proj_out.bias": torch.full((100,), 1e6)}, torch.device("cpu"), torch.float16)
+    monkeypatch.setattr(small, "_sampler", half)
+    with pytest.raises(RuntimeError, match="not a number"):
+        list(small.speak(plan))
+    monkeypatch.setattr(small, "_spare", (sampler.arch, weights))
+    again = np.concatenate([p for p in small.speak(plan) if p is not None])
+    np.testing.assert_allclose(again, expected, atol=1e-5)
+
+
+def test_what_cannot_be_spoken_is_refused_in_words(tts):
+    with pytest.raises(UnknownVoice, match=r"no voice 'anna'; have: an, awb, default, rms"):
+        tts.plan(Speech("Hello.", "anna"))
+    with pytest.raises(BadSpeech, match=r"possible are .* to .* s"):
+        tts.plan(Speech("Hello there, everyone.", duration=0.1))
+    with pytest.raises(ValueError, match="TTS_DEVICE=tpu"):
+        device.choose("tpu")
+
+
+def test_voices_without_transcript_or_default_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"needs default\.wav"):
+        tts_core.TTS(voices=tmp_path)
+    audio_file = (tts_core.VOICES / "default.wav").read_bytes()
+    (tmp_path / "default.wav").write_bytes(audio_file)
+    with pytest.raises(ValueError, match=r"default\.txt"):
+        tts_core.TTS(voices=tmp_path)
+    (tmp_path / "default.txt").write_text("Hello.")
+    (tmp_path / "default.wav").write_bytes(b"not a sound")
+    with pytest.raises(ValueError, match=r"cannot read .*default\.wav"):
+        tts_core.TTS(voices=tmp_path)
