@@ -239,6 +239,19 @@ def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
     assert firsts == sorted(firsts)
 
 
+def test_a_fault_is_a_500_before_the_first_byte_and_a_broken_connection_after(tmp_path):
+    with serving(tmp_path / "log", app="tests.failing_app:app", clean=False) as address:
+        early = httpx.post(f"{address}/tts", json={"text": "Hello."})
+        assert early.status_code == 500
+        assert early.json()["error"]["type"] == "server_error" and "broke" not in early.text
+        with httpx.stream("POST", f"{address}/tts", json={"text": LONG}, timeout=60) as reply:
+            assert reply.status_code == 200
+            with pytest.raises(httpx.RemoteProtocolError, match="peer closed connection"):
+                reply.read()
+        stats = httpx.get(f"{address}/health").json()["stats"]
+        assert stats["failed_requests"] == stats["total_requests"] == 2 and stats["running"] == 0
+
+
 def test_routes_that_only_tell(client):
     voices = client.get("/voices").json()["voices"]
     assert {"default", "rms", "awb", "an"} <= {v["name"] for v in voices}

@@ -107,6 +107,11 @@ def _shard(task: tuple[Teacher, list[str], Path, str]) -> int:
     return len(kept)
 
 
+def cpu_count() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
     """`utterances` of each teacher under `out`; shards already there are kept."""
     out.mkdir(parents=True, exist_ok=True)
@@ -127,7 +132,7 @@ def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
                 tasks.append((teacher, said[start : start + SHARD_UTTERANCES], path, flite_program))
     random.Random(seed).shuffle(tasks)
     # A fresh process per shard: espeak-ng's state is global to its process.
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+    with multiprocessing.get_context("spawn").Pool(cpu_count(), maxtasksperchild=1) as pool:
         for _ in track(pool.imap_unordered(_shard, tasks), description="corpus", total=len(tasks)):
             pass
 

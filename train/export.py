@@ -26,10 +26,12 @@ MAX_SECONDS, STEPS, CFG_STRENGTH = 12.0, 7, 0.0
 def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     saved = torch.load(build / "flow.pt", weights_only=False, map_location="cpu")
-    save_file({f"ema_model.transformer.{k}": v.half().contiguous() for k, v in saved["ema"].items() if "freqs" not in k}, out / "model.safetensors")
+    # Upstream reads rope's frequencies from the file: rounded to fp16 they turn by 0.2 rad too much at 400 frames.
+    weights = {k: v.contiguous() if "inv_freq" in k else v.half().contiguous() for k, v in saved["ema"].items() if "freqs_cis" not in k}
+    save_file({f"ema_model.transformer.{k}": v for k, v in weights.items()}, out / "model.safetensors")
     (out / "vocab.txt").write_text("".join(f"{token}\n" for token in saved["vocab"]), encoding="utf-8")
-    weights, error = durations.train(data, saved["vocab"], duration_steps, seed=1)
-    save_file(weights, out / "durations.safetensors")
+    lengths, error = durations.train(data, saved["vocab"], duration_steps, seed=1)
+    save_file(lengths, out / "durations.safetensors")
     print(f"flow: {saved['step']} steps in {saved['elapsed'] / 60:.0f} min; durations off by {error:.1%}")
     config = {
         "model": {

@@ -1,0 +1,76 @@
+"""The embedded voice: understood by a recogniser that never saw it, itself for each reference, and upstream's to load."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+import tts_core
+from train import texts
+from train.evaluate import Recogniser, word_errors
+
+WORD_ERRORS_ALLOWED = 0.35
+
+
+@pytest.fixture(scope="module")
+def recogniser() -> Recogniser:
+    return Recogniser()
+
+
+@pytest.mark.parametrize("voice", ["default", "rms", "awb"])
+def test_unseen_sentences_are_understood(client, recogniser, voice):
+    sentences = texts.held_out("en")[:10]
+    heard = []
+    for i, sentence in enumerate(sentences):
+        reply = client.post("/tts", json={"text": sentence, "voice": voice, "seed": i})
+        samples, _ = soundfile.read(io.BytesIO(reply.content), dtype="float32")
+        heard.append(recogniser.hear(samples))
+    errors = word_errors(sentences, heard)
+    assert errors <= WORD_ERRORS_ALLOWED, f"{errors:.2f} of the words were wrong: " + " / ".join(heard)
+
+
+def test_held_out_sentences_are_not_in_the_training_text():
+    held = {s.lower() for s in texts.held_out("en")}
+    made = texts.english(3000, 1, held, Path("/nowhere"), None)
+    assert not held & {s.lower() for s in made}
+    assert len(set(made)) == 3000
+
+
+def test_the_reference_decides_who_speaks(tts):
+    """Mean log mel of the speech is nearest to its own reference's, of all English voices."""
+    own = {}
+    for name in ("default", "rms", "awb"):
+        plan = tts.plan(tts_core.Speech("The farmer counted his sheep every evening.", name, seed=2))
+        wave = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+        own[name] = tts_core.audio.log_mel(torch.from_numpy(wave)).mean(dim=0)
+    for name, spectrum in own.items():
+        distances = {other: float((spectrum - tts.voices[other].mel.mean(dim=0)).norm()) for other in own}
+        assert min(distances, key=distances.__getitem__) == name, distances
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_upstream_loads_the_folder_and_makes_the_same_mel(tts):
+    from f5_tts.infer.utils_infer import load_model
+    from f5_tts.model import DiT
+
+    folder = tts_core.EMBEDDED_MODEL
+    arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
+    upstream = load_model(DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device="cpu")
+    plan = tts.plan(tts_core.Speech("Fresh snow covered the mountains.", seed=6))
+    line, reference = plan.lines[0], plan.voice.mel
+    tokens = line.tokens[:-1]  # upstream insists on one frame more than there are tokens
+    vocab = (folder / "vocab.txt").read_text().split("\n")[:-1]
+    expected, _ = upstream.sample(
+        reference[None], [[vocab[i] for i in tokens]], line.frames, steps=7, cfg_strength=1.0, sway_sampling_coef=-1.0, seed=6
+    )
+    noise = torch.randn(line.frames, 100, generator=torch.Generator().manual_seed(6))
+    solving = tts._sampler.solve(reference, tokens, noise, 7, 1.0)
+    with torch.inference_mode(), pytest.raises(StopIteration) as end:
+        while True:
+            next(solving)
+    difference = (end.value.value - expected[0])[len(reference) :].abs().max().item()
+    assert difference <= 1e-3, f"{difference:.1e}"
