@@ -1,35 +1,25 @@
 """Train the flow model on the corpus: upstream's DiT, tokens as long as the mel, loss on the masked frames.
 
-A time budget drives the schedule; a kill at any moment loses at most CHECKPOINT_SECONDS of work.
 Try: python -m train.flow --minutes 60
 """
 
 import argparse
 import contextlib
-import json
-import math
-import os
 import random
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from train import align, corpus
+from train import align, corpus, loop
 
 ARCH = dict(dim=256, depth=8, heads=4, ff_mult=2, text_dim=192, text_mask_padding=False, conv_layers=3, pe_attn_head=None)
 LENGTHS = {384: 0.7, 768: 0.3}
 """Frames of a training sequence, and how often: most of the cost is linear, attention is not."""
 BATCH_FRAMES = 6144
-EMA = 0.999
-WARM_UP_STEPS = 150
 DROP_ALL, DROP_AUDIO = 0.1, 0.1
-CHECKPOINT_SECONDS = 90
 HELD_BACK = 24
 """Utterances of each voice whose loss is watched and never trained on."""
 
@@ -100,12 +90,16 @@ def velocity(model, x, cond, tokens, time_, no_text: torch.Tensor) -> torch.Tens
     return model.proj_out(model.norm_out(hidden, t))
 
 
+def stratified_times(count: int, generator: torch.Generator) -> torch.Tensor:
+    """(count,) in 0..1: every batch sees early and late solver steps."""
+    t = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return t[torch.randperm(count, generator=generator)]
+
+
 def loss_of(forward, batch, generator: torch.Generator, precision) -> torch.Tensor:
     mel, tokens, unknown = batch
     count = len(mel)
-    # Stratified times: every batch sees early and late solver steps.
-    t = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    t = t[torch.randperm(count, generator=generator)].to(mel.device)
+    t = stratified_times(count, generator).to(mel.device)
     noise = torch.randn(mel.shape, generator=generator).to(mel.device)
     x = torch.lerp(noise, mel, t[:, None, None])
     chance = torch.rand(count, generator=generator).to(mel.device)
@@ -113,18 +107,6 @@ def loss_of(forward, batch, generator: torch.Generator, precision) -> torch.Tens
     with precision():
         flow = forward(x, cond, tokens, t, chance < DROP_ALL)
     return F.mse_loss(flow.float()[unknown], (mel - noise)[unknown])
-
-
-def precision_of(device: torch.device):
-    """bf16 where the hardware multiplies it, else fp32 (bf16 without support: 160 times slower)."""
-    native = device.type == "cuda" or "avx512_bf16" in _cpu_flags()
-    return lambda: torch.autocast(device.type, torch.bfloat16) if native else contextlib.nullcontext()
-
-
-def _cpu_flags() -> str:
-    with contextlib.suppress(OSError):
-        return Path("/proc/cpuinfo").read_text()
-    return ""
 
 
 def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
@@ -138,93 +120,45 @@ def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
     ]
 
 
-def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
+def build(vocab: list[str]) -> torch.nn.Module:
     from f5_tts.model.backbones.dit import DiT
 
+    return DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(vocab)).to(loop.device())
+
+
+def attention() -> contextlib.AbstractContextManager:
+    """Flash attention in bf16 is four times slower than plain matrix products on CPU."""
+    return sdpa_kernel(SDPBackend.MATH) if loop.device().type == "cpu" else contextlib.nullcontext()
+
+
+def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    out.mkdir(parents=True, exist_ok=True)
-    saved_at = out / "flow.pt"
-    saved = torch.load(saved_at, weights_only=False, map_location=device) if saved_at.exists() else None
+    place = loop.device()
+    path = out / "flow.pt"
+    saved = loop.read(path)
     data = Data(data_folder, saved["vocab"] if saved else None)
-    model = DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(data.vocab)).to(device)
+    model = build(data.vocab)
     with torch.no_grad():
-        model.proj_out.bias.copy_(torch.from_numpy(data.mean))  # log mels lie around -6: saves the first hundreds of steps
-    optims = optimizers(model, lr)
-    ema = {n: p.detach().clone() for n, p in model.state_dict().items()}
-    step, elapsed = 0, 0.0
-    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    log: list[tuple[int, float, float]] = []
-    if saved:
-        model.load_state_dict(saved["model"])
-        ema, step, elapsed, log = saved["ema"], saved["step"], saved["elapsed"], saved["log"]
-        for optim, state in zip(optims, saved["optims"], strict=True):
-            optim.load_state_dict(state)
-        draw.setstate(saved["draw"])
-        generator.set_state(saved["generator"].cpu())
+        model.get_parameter("proj_out.bias").copy_(torch.from_numpy(data.mean))  # log mels lie around -6: saves the first hundreds of steps
 
     def forward(*inputs):
         return velocity(model, *inputs)
 
-    run = torch.compile(forward, dynamic=False) if compiled else forward
-    precision = precision_of(device)
-    # Flash attention in bf16 is four times slower than plain matrix products on CPU.
-    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else contextlib.nullcontext()
+    forward = torch.compile(forward, dynamic=False) if compiled else forward
+    precision = loop.precision_of(place)
 
-    def save() -> None:
-        partial = saved_at.with_suffix(".partial")
-        torch.save(dict(model=model.state_dict(), ema=ema, optims=[o.state_dict() for o in optims], step=step, elapsed=elapsed, log=log,
-                        vocab=data.vocab, arch=ARCH, draw=draw.getstate(), generator=generator.get_state()), partial)  # fmt: skip
-        os.replace(partial, saved_at)
+    def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
+        batch = [part.to(place) for part in data.batch(draw, draw.choices(list(LENGTHS), list(LENGTHS.values()))[0])]
+        return loss_of(forward, batch, generator, precision)
 
-    def watched() -> float:
+    def watch() -> float:
         same, fixed = random.Random(0), torch.Generator().manual_seed(0)
-        weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
-        model.load_state_dict(ema)
-        with torch.no_grad():
-            losses = [loss_of(run, [b.to(device) for b in data.batch(same, 384, held_back=True)], fixed, precision).item() for _ in range(4)]
-        model.load_state_dict(weights)
-        return sum(losses) / len(losses)
+        batches = [[part.to(place) for part in data.batch(same, 384, held_back=True)] for _ in range(4)]
+        return sum(loss_of(forward, batch, fixed, precision).item() for batch in batches) / len(batches)
 
-    columns = (TextColumn("flow {task.fields[state]}"), BarColumn(), TimeRemainingColumn())
-    losses: list[float] = []
-    last_save = last_print = time.monotonic()
-    lengths, weights = list(LENGTHS), list(LENGTHS.values())
-    with attention, Progress(*columns) as bar:
-        task = bar.add_task("", total=minutes * 60, completed=int(elapsed), state="starting")
-        while elapsed < minutes * 60 and (max_steps is None or step < max_steps):
-            began = time.monotonic()
-            done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
-            rate = lr * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-            batch = [b.to(device) for b in data.batch(draw, draw.choices(lengths, weights)[0])]
-            loss = loss_of(run, batch, generator, precision)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optim in optims:
-                for group in optim.param_groups:
-                    group["lr"] = rate
-                optim.step()
-                optim.zero_grad()
-            keep = min(EMA, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for name, value in model.state_dict().items():
-                    ema[name].lerp_(value, 1 - keep) if value.is_floating_point() else ema[name].copy_(value)
-            step += 1
-            losses.append(loss.item())
-            elapsed += time.monotonic() - began
-            bar.update(task, completed=elapsed, state=f"step {step} loss {np.mean(losses[-50:]):.3f}")
-            if time.monotonic() - last_print > 60:
-                last_print = time.monotonic()
-                log.append((step, elapsed, float(np.mean(losses[-50:]))))
-                bar.console.print(f"{elapsed / 60:6.1f} min  step {step:6d}  loss {log[-1][2]:.4f}  watched {watched():.4f}  lr {rate:.1e}")
-            if time.monotonic() - last_save > CHECKPOINT_SECONDS:
-                last_save = time.monotonic()
-                save()
-    save()
-    (out / "flow.json").write_text(json.dumps(log))
-    (out / "arch.yaml").write_text(yaml.safe_dump(ARCH))
-    return losses
+    with attention():
+        return loop.run("flow", path, model, optimizers(model, lr), loss, minutes, lr, seed, max_steps, watch, dict(vocab=data.vocab, arch=ARCH))
 
 
 if __name__ == "__main__":
@@ -234,7 +168,7 @@ if __name__ == "__main__":
     options.add_argument("--minutes", type=float, default=60)
     options.add_argument("--lr", type=float, default=2e-3)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--threads", type=int, default=os.cpu_count())
+    options.add_argument("--threads", type=int, default=corpus.cpu_count())
     options.add_argument("--steps", type=int, help="stop after so many instead of by time")
     options.add_argument("--compile", action="store_true", help="torch.compile: half a minute per length, then about 1.5 times faster")
     chosen = options.parse_args()

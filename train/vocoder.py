@@ -1,23 +1,19 @@
 """Train a small Vocos on the corpus' own mels: spectral losses at several resolutions, no discriminator.
 
-Resumable as the flow model is.   Try: python -m train.vocoder --minutes 20
+Try: python -m train.vocoder --minutes 20
 """
 
 import argparse
 import math
-import os
 import random
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import audio
-from train import corpus
-from train.flow import CHECKPOINT_SECONDS, EMA, WARM_UP_STEPS, precision_of
+from train import corpus, loop
 
 BACKBONE = dict(input_channels=100, dim=256, intermediate_dim=768, num_layers=6)
 SEGMENT_FRAMES, BATCH = 48, 24
@@ -61,59 +57,19 @@ def batch(voices: list[list[tuple[np.ndarray, np.ndarray]]], draw: random.Random
 def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, threads: int, max_steps: int | None = None) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    out.mkdir(parents=True, exist_ok=True)
-    saved_at = out / "vocoder.pt"
+    place = loop.device()
     voices = [[(u.mel, u.pcm) for u in corpus.load(data_folder, t.name)] for t in corpus.TEACHERS]
-    model = build().to(device)
+    model = build().to(place)
+    precision = loop.precision_of(place)
+
+    def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
+        mel, wave = (part.to(place) for part in batch(voices, draw))
+        with precision():
+            hidden = model["backbone"](mel)
+        return spectral_loss(model["head"](hidden.float()), wave)
+
     optim = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.8, 0.95), weight_decay=0.01)
-    ema = {n: p.detach().clone() for n, p in model.state_dict().items()}
-    step, elapsed, draw = 0, 0.0, random.Random(seed)
-    if saved_at.exists():
-        saved = torch.load(saved_at, weights_only=False, map_location=device)
-        model.load_state_dict(saved["model"])
-        optim.load_state_dict(saved["optim"])
-        ema, step, elapsed = saved["ema"], saved["step"], saved["elapsed"]
-        draw.setstate(saved["draw"])
-    precision = precision_of(device)
-
-    def save() -> None:
-        partial = saved_at.with_suffix(".partial")
-        torch.save(dict(model=model.state_dict(), ema=ema, optim=optim.state_dict(), step=step, elapsed=elapsed, draw=draw.getstate()), partial)
-        os.replace(partial, saved_at)
-
-    losses: list[float] = []
-    last_save = last_print = time.monotonic()
-    with Progress(TextColumn("vocoder {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("", total=minutes * 60, completed=int(elapsed), state="starting")
-        while elapsed < minutes * 60 and (max_steps is None or step < max_steps):
-            began = time.monotonic()
-            done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
-            optim.param_groups[0]["lr"] = lr * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-            mel, wave = (part.to(device) for part in batch(voices, draw))
-            with precision():
-                hidden = model["backbone"](mel)
-            loss = spectral_loss(model["head"](hidden.float()), wave)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optim.step()
-            optim.zero_grad()
-            keep = min(EMA, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for name, value in model.state_dict().items():
-                    ema[name].lerp_(value, 1 - keep)
-            step += 1
-            losses.append(loss.item())
-            elapsed += time.monotonic() - began
-            bar.update(task, completed=elapsed, state=f"step {step} loss {np.mean(losses[-100:]):.3f}")
-            if time.monotonic() - last_print > 60:
-                last_print = time.monotonic()
-                bar.console.print(f"{elapsed / 60:6.1f} min  step {step:6d}  loss {np.mean(losses[-200:]):.4f}")
-            if time.monotonic() - last_save > CHECKPOINT_SECONDS:
-                last_save = time.monotonic()
-                save()
-    save()
-    return losses
+    return loop.run("vocoder", out / "vocoder.pt", model, [optim], loss, minutes, lr, seed, max_steps)
 
 
 if __name__ == "__main__":
@@ -123,7 +79,7 @@ if __name__ == "__main__":
     options.add_argument("--minutes", type=float, default=25)
     options.add_argument("--lr", type=float, default=1e-3)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--threads", type=int, default=os.cpu_count())
+    options.add_argument("--threads", type=int, default=corpus.cpu_count())
     options.add_argument("--steps", type=int, help="stop after so many instead of by time")
     chosen = options.parse_args()
     train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.threads, chosen.steps)

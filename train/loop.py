@@ -1,0 +1,123 @@
+"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any kill."""
+
+import contextlib
+import math
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+EMA = 0.999
+WARM_UP_STEPS = 150
+CHECKPOINT_SECONDS = 90
+PRINT_SECONDS = 60
+
+Loss = Callable[[random.Random, torch.Generator], torch.Tensor]
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precision_of(place: torch.device) -> Callable[[], contextlib.AbstractContextManager]:
+    """bf16 where the hardware multiplies it, else fp32 (bf16 without support: 160 times slower)."""
+    native = place.type == "cuda" or "avx512_bf16" in _cpu_flags()
+    return lambda: torch.autocast(place.type, torch.bfloat16) if native else contextlib.nullcontext()
+
+
+def _cpu_flags() -> str:
+    with contextlib.suppress(OSError):
+        return Path("/proc/cpuinfo").read_text()
+    return ""
+
+
+def read(path: Path) -> dict | None:
+    """What an earlier run saved: model, ema, optims, step, elapsed (seconds), log, and the facts given to `run`."""
+    return torch.load(path, weights_only=False, map_location=device()) if path.exists() else None
+
+
+def run(
+    name: str,
+    path: Path,
+    model: torch.nn.Module,
+    optims: list[torch.optim.Optimizer],
+    loss_of: Loss,
+    minutes: float,
+    lr: float,
+    seed: int,
+    max_steps: int | None = None,
+    watch: Callable[[], float] | None = None,
+    facts: dict | None = None,
+) -> list[float]:
+    """Train until the minutes are used up, over all runs, or `max_steps` are done; the losses of this run's steps.
+
+    `watch` is called with the averaged weights in the model. A kill loses at most CHECKPOINT_SECONDS of work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    ema = {n: p.detach().clone() for n, p in model.state_dict().items()}
+    step, elapsed = 0, 0.0
+    log: list[tuple[int, float, float]] = []
+    saved = read(path)
+    if saved:
+        model.load_state_dict(saved["model"])
+        ema, step, elapsed, log = saved["ema"], saved["step"], saved["elapsed"], saved["log"]
+        for optim, state in zip(optims, saved["optims"], strict=True):
+            optim.load_state_dict(state)
+        draw.setstate(saved["draw"])
+        generator.set_state(saved["generator"].cpu())
+
+    def save() -> None:
+        partial = path.with_suffix(".partial")
+        torch.save(dict(model=model.state_dict(), ema=ema, optims=[o.state_dict() for o in optims], step=step, elapsed=elapsed, log=log,
+                        draw=draw.getstate(), generator=generator.get_state()) | (facts or {}), partial)  # fmt: skip
+        os.replace(partial, path)
+
+    def watched() -> str:
+        if watch is None:
+            return ""
+        weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
+        model.load_state_dict(ema)
+        with torch.no_grad():
+            value = watch()
+        model.load_state_dict(weights)
+        return f"  watched {value:.4f}"
+
+    losses: list[float] = []
+    last_save = last_print = time.monotonic()
+    with Progress(TextColumn(name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("", total=minutes * 60 if max_steps is None else max_steps, state="starting")
+        while elapsed < minutes * 60 if max_steps is None else step < max_steps:
+            began = time.monotonic()
+            done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
+            rate = lr * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            loss = loss_of(draw, generator)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optim in optims:
+                for group in optim.param_groups:
+                    group["lr"] = rate
+                optim.step()
+                optim.zero_grad()
+            keep = min(EMA, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for key, value in model.state_dict().items():
+                    ema[key].lerp_(value, 1 - keep) if value.is_floating_point() else ema[key].copy_(value)
+            step += 1
+            losses.append(loss.item())
+            elapsed += time.monotonic() - began
+            recent = float(np.mean(losses[-50:]))
+            bar.update(task, completed=elapsed if max_steps is None else step, state=f"step {step} loss {recent:.3f}")
+            if time.monotonic() - last_print > PRINT_SECONDS:
+                last_print = time.monotonic()
+                log.append((step, elapsed, recent))
+                bar.console.print(f"{elapsed / 60:6.1f} min  step {step:6d}  loss {recent:.4f}{watched()}  lr {rate:.1e}")
+            if time.monotonic() - last_save > CHECKPOINT_SECONDS:
+                last_save = time.monotonic()
+                save()
+    save()
+    return losses
