@@ -4,7 +4,7 @@ PORT ?= 8000
 MINUTES ?= 90
 BIN := .venv/bin
 
-.PHONY: serve test lint voice clean
+.PHONY: serve test lint voice voice-smoke figures clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
@@ -14,11 +14,19 @@ test: .venv/test lint
 
 lint: .venv/test
 	$(BIN)/ruff check .
-	$(BIN)/mypy *.py train tests
+	$(BIN)/mypy *.py train tests bench
 
 # Needs Debian's flite, wamerican and hunspell-vi (see train/README.md).
 voice: .venv/test
 	$(BIN)/python -m train --minutes $(MINUTES)
+
+# The whole recipe on a toy corpus: that it runs and that losses fall.
+voice-smoke: .venv/test
+	rm -rf build/smoke
+	$(BIN)/python -m train --utterances 40 --steps 10 --build build/smoke --model build/smoke/model --voices build/smoke/voices
+
+figures: .venv/serve
+	$(BIN)/python -m bench.figures
 
 # The stamps name what is installed, so that a changed requirement installs again.
 .venv/serve: requirements.txt

@@ -101,6 +101,15 @@ def test_joins_do_not_click(tts):
     assert np.sqrt(np.mean(whole[:1200] ** 2)) < 0.02, "a scrap of the reference leads the speech"
 
 
+def test_a_steady_sound_stays_steady_through_every_join(small, monkeypatch):
+    """The two sides of a cross-fade add up to one."""
+    plan = small.plan(Speech("One sentence, then more. " * 20, seed=1, steps=1))
+    monkeypatch.setattr(small._vocoder, "samples", lambda mel: torch.ones((len(mel) - 1) * audio.HOP_SAMPLES))
+    whole = np.concatenate([piece for piece in small.speak(plan) if piece is not None])
+    assert len(plan.lines) > 3
+    np.testing.assert_allclose(whole, plan.voice.gain, atol=1e-6)
+
+
 def test_a_quiet_reference_gives_quiet_speech(tmp_path, small_folder):
     """Upstream raises a quiet reference to RMS 0.1 and lowers the speech back."""
     import soundfile

@@ -1,12 +1,12 @@
-"""The embedded voice from nothing: corpus → flow model → vocoder → export → evaluation.   Try: make voice MINUTES=90"""
+"""The embedded voice from nothing: corpus → flow model → guidance → vocoder → export.   Try: make voice MINUTES=90"""
 
 import argparse
 from pathlib import Path
 
-from train import corpus, export, flow, vocoder
+from train import corpus, export, flow, guide, vocoder
 
-FLOW_SHARE = 0.75
-"""Of the minutes; the vocoder has the rest."""
+SHARES = {"flow": 0.6, "guide": 0.15, "vocoder": 0.25}
+"""Of the minutes."""
 
 
 def main() -> None:
@@ -24,11 +24,17 @@ def main() -> None:
     threads = chosen.threads or corpus.cpu_count()
     data = chosen.build / "corpus"
     corpus.make(data, chosen.utterances, chosen.seed, chosen.programs)
-    losses = flow.train(data, chosen.build, chosen.minutes * FLOW_SHARE, 2e-3, chosen.seed, chosen.steps is None, threads, chosen.steps)
-    heard = vocoder.train(data, chosen.build, chosen.minutes * (1 - FLOW_SHARE), 1e-3, chosen.seed, threads, chosen.steps)
-    for name, values in (("flow", losses), ("vocoder", heard)):
+    compiled = chosen.steps is None
+    minutes = {name: share * chosen.minutes for name, share in SHARES.items()}
+    losses = {
+        "flow": flow.train(data, chosen.build, minutes["flow"], 2e-3, chosen.seed, compiled, threads, chosen.steps),
+        "guide": guide.train(data, chosen.build, minutes["guide"], 5e-4, chosen.seed, compiled, threads, chosen.steps),
+        "vocoder": vocoder.train(data, chosen.build, minutes["vocoder"], 1e-3, chosen.seed, threads, chosen.steps),
+    }
+    for name, values in losses.items():
+        few = max(1, len(values) // 5)
         if values:
-            print(f"{name} loss: {sum(values[:5]) / len(values[:5]):.3f} at first, {sum(values[-5:]) / len(values[-5:]):.3f} at last")
+            print(f"{name} loss: {sum(values[:few]) / few:.3f} at first, {sum(values[-few:]) / few:.3f} at last")
     export.model(chosen.build, data, chosen.model, duration_steps=chosen.steps or 1500)
     export.vocoder(chosen.build, chosen.model / "vocoder")
     export.voices(chosen.voices, chosen.programs)

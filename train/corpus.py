@@ -114,10 +114,11 @@ def cpu_count() -> int:
 
 def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
     """`utterances` of each teacher under `out`; shards already there are kept."""
-    out.mkdir(parents=True, exist_ok=True)
     root = programs or Path("/")
-    flite_program = str(root / "usr/bin/flite")
-    dictionary, hunspell = root / "usr/share/dict/words", root / "usr/share/hunspell/vi_VN.dic"
+    flite_program, dictionary, hunspell = root / "usr/bin/flite", root / "usr/share/dict/words", root / "usr/share/hunspell/vi_VN.dic"
+    if missing := [part for part in (flite_program, hunspell) if not part.exists()]:
+        raise SystemExit(f"{missing[0]} is missing: apt-get install flite wamerican hunspell-vi, or unpack them into a folder for --programs")
+    out.mkdir(parents=True, exist_ok=True)
     held = {language: {s.lower() for s in texts.held_out(language)} for language in ("en", "vi")}
     packages = texts.package_descriptions()
     tasks = []
@@ -129,7 +130,7 @@ def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
         for start in range(0, len(said), SHARD_UTTERANCES):
             path = out / f"{teacher.name}-{start // SHARD_UTTERANCES:03d}.npz"
             if not path.exists():
-                tasks.append((teacher, said[start : start + SHARD_UTTERANCES], path, flite_program))
+                tasks.append((teacher, said[start : start + SHARD_UTTERANCES], path, str(flite_program)))
     random.Random(seed).shuffle(tasks)
     # A fresh process per shard: espeak-ng's state is global to its process.
     with multiprocessing.get_context("spawn").Pool(cpu_count(), maxtasksperchild=1) as pool:

@@ -8,7 +8,7 @@ import yaml
 from safetensors.torch import save_file
 
 import audio
-from train import corpus, durations
+from train import corpus, durations, guide
 from train.espeak import Espeak
 from train.flow import ARCH
 from train.vocoder import BACKBONE
@@ -20,19 +20,21 @@ REFERENCES = {
     "an": ("an", "Chúng tôi cùng nhau đi bộ ra bờ sông."),
 }
 """Voice → its teacher, and what it says: long enough to tell who speaks, short enough to cost little."""
-MAX_SECONDS, STEPS, CFG_STRENGTH = 12.0, 7, 0.0
+MAX_SECONDS, STEPS = 12.0, 7
 
 
 def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    saved = torch.load(build / "flow.pt", weights_only=False, map_location="cpu")
+    guided = (build / "guided.pt").exists()
+    saved = torch.load(build / ("guided.pt" if guided else "flow.pt"), weights_only=False, map_location="cpu")
     # Upstream reads rope's frequencies from the file: rounded to fp16 they turn by 0.2 rad too much at 400 frames.
     weights = {k: v.contiguous() if "inv_freq" in k else v.half().contiguous() for k, v in saved["ema"].items() if "freqs_cis" not in k}
     save_file({f"ema_model.transformer.{k}": v for k, v in weights.items()}, out / "model.safetensors")
     (out / "vocab.txt").write_text("".join(f"{token}\n" for token in saved["vocab"]), encoding="utf-8")
     lengths, error = durations.train(data, saved["vocab"], duration_steps, seed=1)
     save_file(lengths, out / "durations.safetensors")
-    print(f"flow: {saved['step']} steps in {saved['elapsed'] / 60:.0f} min; durations off by {error:.1%}")
+    steps, seconds = saved.get("taught_steps", saved["step"]), saved.get("taught_seconds", saved["elapsed"])
+    print(f"flow: {steps} steps in {seconds / 60:.0f} min; durations off by {error:.1%}")
     config = {
         "model": {
             "name": "tiny", "tokenizer": "custom", "tokenizer_path": "vocab.txt", "backbone": "DiT", "arch": dict(ARCH),
@@ -41,7 +43,7 @@ def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
             "vocoder": {"is_local": True, "local_path": "vocoder"},
         },
         "direct": {"tokenizer": "phoneme", "durations": "durations.safetensors", "max_seconds": MAX_SECONDS, "steps": STEPS,
-                   "cfg_strength": CFG_STRENGTH},
+                   "cfg_strength": 0.0 if guided else guide.STRENGTH},
     }  # fmt: skip
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 

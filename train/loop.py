@@ -88,13 +88,14 @@ def run(
         return f"  watched {value:.4f}"
 
     losses: list[float] = []
+    warm_up = WARM_UP_STEPS if max_steps is None else max(1, max_steps // 5)
     last_save = last_print = time.monotonic()
     with Progress(TextColumn(name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=minutes * 60 if max_steps is None else max_steps, state="starting")
         while elapsed < minutes * 60 if max_steps is None else step < max_steps:
             began = time.monotonic()
             done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
-            rate = lr * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            rate = lr * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
             loss = loss_of(draw, generator)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

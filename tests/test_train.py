@@ -1,0 +1,82 @@
+"""The recipe: alignment hands out every frame, a killed run goes on as if nothing had happened, the whole of it runs."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+
+import tts_core
+from train import align
+
+needs_teachers = pytest.mark.skipif(
+    not (Path("/usr/bin/flite").exists() and Path("/usr/share/hunspell/vi_VN.dic").exists()), reason="flite and hunspell-vi are not installed"
+)
+
+SMALL_RUN = """
+from pathlib import Path
+import sys, torch
+from train import flow, loop
+flow.ARCH = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, text_mask_padding=False, conv_layers=1, pe_attn_head=None)
+flow.BATCH_FRAMES = 1536
+loop.CHECKPOINT_SECONDS = 0
+flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
+"""
+
+
+def test_every_frame_goes_to_one_symbol():
+    segments = [("pau", 5), ("hh", 9), ("ax", 14), ("l", 20), ("ow", 33), ("pau", 50), ("dh", 53), ("eh", 60), ("r", 66), ("pau", 80)]
+    symbols, frames = align.frames_of(segments, ["h", "ə", "l", "ˈoʊ", ",", "ð", "ˈɛɹ", "."])
+    assert list(zip(symbols, frames, strict=True)) == [
+        (" ", 5), ("h", 4), ("ə", 5), ("l", 6), ("ˈoʊ", 13), (",", 17), ("ð", 3), ("ˈɛɹ", 13), (".", 14)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def toy_corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    subprocess.run([sys.executable, "-m", "train.corpus", "--utterances", "30", "--out", str(folder)], cwd=ROOT, check=True, capture_output=True)
+    return folder
+
+
+@needs_teachers
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
+    def start(out: Path) -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    undisturbed = start(whole)
+    victim = start(killed)
+    while not (killed / "flow.pt").exists():
+        assert victim.poll() is None, victim.stderr.read().decode()  # type: ignore[union-attr]
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+    before = torch.load(killed / "flow.pt", weights_only=False)["step"]
+    assert before < 60
+    _, errors = start(killed).communicate()
+    undisturbed.communicate()
+    first, second = (torch.load(out / "flow.pt", weights_only=False) for out in (whole, killed))
+    assert first["step"] == second["step"] == 60, errors.decode()
+    for name, weights in first["ema"].items():
+        torch.testing.assert_close(second["ema"][name], weights, atol=1e-5, rtol=1e-4)
+
+
+@needs_teachers
+def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
+    folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
+    done = subprocess.run([sys.executable, "-m", "train", "--utterances", "40", "--steps", "10", *folders], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    losses = dict(re.findall(r"(\w+) loss: ([\d.]+ at first, [\d.]+) at last", done.stdout))
+    for name, values in losses.items():
+        first, last = (float(v) for v in values.split(" at first, "))
+        assert last < first, f"{name}: {values}"
+    assert set(losses) == {"flow", "guide", "vocoder"}
+    tts = tts_core.TTS(tmp_path / "model", tmp_path / "voices")
+    plan = tts.plan(tts_core.Speech("Hello there.", steps=1))
+    assert sum(len(piece) for piece in tts.speak(plan) if piece is not None) == plan.samples
