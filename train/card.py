@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
 
 import audio
 import tts_core
-from train import corpus, export, texts
+from train import corpus, export, picture, texts
 from train.espeak import Espeak
 
 CARD = """# tiny, the embedded voice
@@ -47,7 +46,7 @@ Sentences beyond 12 seconds, reference included, are spoken in several chunks. O
 
 def write(folder: Path, tts: tts_core.TTS, figures: dict[str, float], count: int) -> None:
     """README.md and samples.png in `folder`."""
-    _, weights = tts._sampler.arch, tts_core.checkpoint.read_weights(folder / "model.safetensors")
+    weights = tts_core.checkpoint.read_weights(folder / "model.safetensors")
     vocoder = torch.load(folder / "vocoder" / "pytorch_model.bin", weights_only=True)
     plan = tts.plan(tts_core.Speech("Hello."))
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items())
@@ -58,19 +57,14 @@ def write(folder: Path, tts: tts_core.TTS, figures: dict[str, float], count: int
 
 
 def _spectrograms(file: Path, tts: tts_core.TTS) -> None:
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     teachers = {t.name: t for t in corpus.TEACHERS}
-    figure, axes = pyplot.subplots(len(export.REFERENCES), 2, figsize=(11, 9), layout="constrained")
-    for row, (voice, (name, _)) in zip(axes, export.REFERENCES.items(), strict=True):
+    rows = []
+    for voice, (name, _) in export.REFERENCES.items():
         teacher = teachers[name]
         sentence = texts.held_out("vi" if teacher.language == "vi" else "en")[2]
-        said = Espeak(teacher.voice).say(sentence) if teacher.program == "espeak" else corpus.flite(sentence, teacher.voice, "flite")
+        said = Espeak(teacher.voice).say(sentence) if teacher.program == "espeak" else corpus.flite(sentence, teacher.voice)
         plan = tts.plan(tts_core.Speech(sentence, voice, seed=2))
         made = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
-        for axis, samples, who in ((row[0], audio.resample(said.samples, said.rate), "teacher"), (row[1], made, "voice")):
-            axis.imshow(audio.log_mel(torch.from_numpy(samples)).T.numpy(), origin="lower", aspect="auto", vmin=-10, vmax=2)
-            axis.set_title(f"{voice}, {who}: {sentence}", fontsize=8)
-            axis.tick_params(labelsize=6)
-    figure.savefig(file, dpi=80)
+        both = ((audio.resample(said.samples, said.rate), "teacher"), (made, "voice"))
+        rows.append([(f"{voice}, {who}: {sentence}", audio.log_mel(torch.from_numpy(samples)).numpy()) for samples, who in both])
+    picture.spectrograms(file, rows)

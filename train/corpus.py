@@ -56,10 +56,13 @@ class Utterance:
     mel: np.ndarray  # (frames, 100) float16
 
 
-def flite(sentence: str, voice: str, program: str) -> Spoken:
-    """Raises CalledProcessError where flite is missing or fails."""
+def flite(sentence: str, voice: str, programs: Path = Path("/")) -> Spoken:
+    """`programs` holds usr/bin/flite and its libraries. Raises CalledProcessError or FileNotFoundError where they fail or are missing."""
+    libraries = ":".join(str(folder) for folder in programs.glob("usr/lib/*-linux-*"))
+    environment = os.environ | ({"LD_LIBRARY_PATH": libraries} if programs != Path("/") else {})
     with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as wav:
-        said = subprocess.run([program, "-voice", voice, "-psdur", "-t", sentence, "-o", wav.name], capture_output=True, text=True, check=True)
+        command = [str(programs / "usr/bin/flite"), "-voice", voice, "-psdur", "-t", sentence, "-o", wav.name]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         samples, rate = audio.read_mono(wav.name)
     segments = [(name, float(end)) for name, end in re.findall(r"(\w+):([\d.]+)", said.stdout)]
     return Spoken(samples, rate, segments)
@@ -90,13 +93,13 @@ def utterance(sentence: str, teacher: Teacher, spoken: Spoken) -> Utterance | No
     return Utterance(sentence, symbols, frames, (samples * 32767).astype(np.int16), mel)
 
 
-def _shard(task: tuple[Teacher, list[str], Path, str]) -> int:
-    teacher, sentences, path, program = task
+def _shard(task: tuple[Teacher, list[str], Path, Path]) -> int:
+    teacher, sentences, path, programs = task
     torch.set_num_threads(1)
     espeak = Espeak(teacher.voice) if teacher.program == "espeak" else None
     kept = []
     for sentence in sentences:
-        spoken = espeak.say(sentence) if espeak else flite(sentence, teacher.voice, program)
+        spoken = espeak.say(sentence) if espeak else flite(sentence, teacher.voice, programs)
         made = utterance(sentence, teacher, spoken)
         if made:
             kept.append(made)
@@ -115,8 +118,8 @@ def cpu_count() -> int:
 def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
     """`utterances` of each teacher under `out`; shards already there are kept."""
     root = programs or Path("/")
-    flite_program, dictionary, hunspell = root / "usr/bin/flite", root / "usr/share/dict/words", root / "usr/share/hunspell/vi_VN.dic"
-    if missing := [part for part in (flite_program, hunspell) if not part.exists()]:
+    dictionary, hunspell = root / "usr/share/dict/american-english", root / "usr/share/hunspell/vi_VN.dic"
+    if missing := [part for part in (root / "usr/bin/flite", dictionary, hunspell) if not part.exists()]:
         raise SystemExit(f"{missing[0]} is missing: apt-get install flite wamerican hunspell-vi, or unpack them into a folder for --programs")
     out.mkdir(parents=True, exist_ok=True)
     held = {language: {s.lower() for s in texts.held_out(language)} for language in ("en", "vi")}
@@ -130,7 +133,7 @@ def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
         for start in range(0, len(said), SHARD_UTTERANCES):
             path = out / f"{teacher.name}-{start // SHARD_UTTERANCES:03d}.npz"
             if not path.exists():
-                tasks.append((teacher, said[start : start + SHARD_UTTERANCES], path, str(flite_program)))
+                tasks.append((teacher, said[start : start + SHARD_UTTERANCES], path, root))
     random.Random(seed).shuffle(tasks)
     # A fresh process per shard: espeak-ng's state is global to its process.
     with multiprocessing.get_context("spawn").Pool(cpu_count(), maxtasksperchild=1) as pool:

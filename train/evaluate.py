@@ -60,7 +60,7 @@ def english(tts: tts_core.TTS, voice: str, sentences: list[str], teacher: bool, 
     """Word error rate of the voice and, on the same sentences, of its teacher."""
     recogniser, rates = Recogniser(), {}
     if teacher:
-        said = [corpus.flite(s, export.REFERENCES[voice][0], "flite") for s in sentences]
+        said = [corpus.flite(s, export.REFERENCES[voice][0]) for s in sentences]
         rates["teacher"] = word_errors(sentences, [recogniser.hear(audio.resample(s.samples, s.rate)) for s in said])
     heard = [recogniser.hear(spoken(tts, s, voice, seed=i, **settings)) for i, s in enumerate(track(sentences, description=voice, transient=True))]
     if show:

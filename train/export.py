@@ -73,8 +73,7 @@ def voices(out: Path, programs: Path | None) -> None:
     teachers = {t.name: t for t in corpus.TEACHERS}
     for name, (teacher, sentence) in REFERENCES.items():
         voice = teachers[teacher]
-        flite = str((programs or Path("/")) / "usr/bin/flite")
-        spoken = Espeak(voice.voice).say(sentence) if voice.program == "espeak" else corpus.flite(sentence, voice.voice, flite)
+        spoken = Espeak(voice.voice).say(sentence) if voice.program == "espeak" else corpus.flite(sentence, voice.voice, programs or Path("/"))
         made = corpus.utterance(sentence, voice, spoken)
         if made is None:
             raise RuntimeError(f"{teacher} could not say its reference")

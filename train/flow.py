@@ -6,6 +6,7 @@ Try: python -m train.flow --minutes 60
 import argparse
 import contextlib
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from train import align, corpus, loop
+from sampler import time_grid
+from train import align, corpus, loop, picture
 
 ARCH = dict(dim=256, depth=8, heads=4, ff_mult=2, text_dim=192, text_mask_padding=False, conv_layers=3, pe_attn_head=None)
 LENGTHS = {384: 0.7, 768: 0.3}
@@ -126,6 +128,19 @@ def build(vocab: list[str]) -> torch.nn.Module:
     return DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(vocab)).to(loop.device())
 
 
+def heard(model: torch.nn.Module, batch: list[torch.Tensor]) -> list[list[tuple[str, np.ndarray]]]:
+    """Teacher and model side by side, for the first sequences of a batch: seven solver steps without guidance."""
+    mel, tokens, unknown = (part[:3] for part in batch)
+    given = mel.masked_fill(unknown[..., None], 0.0)
+    x = torch.randn(mel.shape, generator=torch.Generator().manual_seed(0)).to(mel.device)
+    grid = time_grid(7).tolist()
+    told = torch.zeros(len(mel), dtype=torch.bool, device=mel.device)
+    for t, later in pairwise(grid):
+        x = x + (later - t) * velocity(model, x, given, tokens, torch.full((len(mel),), t, device=mel.device), told)
+    made = torch.where(unknown[..., None], x, mel)
+    return [[("teacher", real.cpu().numpy()), ("model", own.cpu().numpy())] for real, own in zip(mel, made, strict=True)]
+
+
 def attention() -> contextlib.AbstractContextManager:
     """Flash attention in bf16 is four times slower than plain matrix products on CPU."""
     return sdpa_kernel(SDPBackend.MATH) if loop.device().type == "cpu" else contextlib.nullcontext()
@@ -155,6 +170,7 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
     def watch() -> float:
         same, fixed = random.Random(0), torch.Generator().manual_seed(0)
         batches = [[part.to(place) for part in data.batch(same, 384, held_back=True)] for _ in range(4)]
+        picture.spectrograms(out / "heard.png", heard(model, batches[0]))
         return sum(loss_of(forward, batch, fixed, precision).item() for batch in batches) / len(batches)
 
     with attention():

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from train import picture
+
 EMA = 0.999
 WARM_UP_STEPS = 150
 CHECKPOINT_SECONDS = 90
@@ -116,6 +118,7 @@ def run(
             if time.monotonic() - last_print > PRINT_SECONDS:
                 last_print = time.monotonic()
                 log.append((step, elapsed, recent))
+                picture.losses(path.with_suffix(".png"), log)
                 bar.console.print(f"{elapsed / 60:6.1f} min  step {step:6d}  loss {recent:.4f}{watched()}  lr {rate:.1e}")
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
                 last_save = time.monotonic()
