@@ -113,7 +113,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix == ".safetensors":
         stored = load_file(path)
     else:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # mapped: optimizer states in it are never read
         stored = stored.get("ema_model_state_dict", stored.get("model_state_dict", stored))
     prefix = "transformer."
     return {k.removeprefix("ema_model.").removeprefix(prefix): v for k, v in stored.items() if k.removeprefix("ema_model.").startswith(prefix)}

@@ -29,6 +29,9 @@ CROSS_FADE_SAMPLES = 3600
 LEAST_FRAMES = math.ceil(CROSS_FADE_SAMPLES / HOP_SAMPLES) + 1
 """Of speech in a chunk: what a cross-fade needs."""
 MOST_STEPS = 64
+LEAST_REFERENCE_SECONDS = 1.0
+REFERENCE_SHARE = 0.6
+"""A reference may take so much of what the model attends over; the rest is for speech."""
 SPEEDS = 0.25, 4.0
 
 
@@ -140,7 +143,12 @@ class TTS:
         if not transcript.is_file():
             raise ValueError(f"{path} needs its transcript in {transcript.name} beside it")
         said = clean(transcript.read_text(encoding="utf-8"))
+        if not said:
+            raise ValueError(f"{transcript} is empty; write into it what is said in {path.name}")
         samples, rate = audio.read_mono(path)
+        longest = REFERENCE_SHARE * self._max_frames * HOP_SAMPLES / SAMPLE_RATE
+        if not LEAST_REFERENCE_SECONDS <= len(samples) / rate <= longest:
+            raise ValueError(f"{path} lasts {len(samples) / rate:.1f} s; {self.model} takes references of {LEAST_REFERENCE_SECONDS} to {longest:.1f} s")
         rms = max(1e-4, float(np.sqrt(np.mean(samples**2))))
         gain = min(1.0, rms / audio.REFERENCE_RMS)
         samples = audio.resample(samples / gain, rate)

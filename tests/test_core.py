@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -112,8 +113,6 @@ def test_a_steady_sound_stays_steady_through_every_join(small, monkeypatch):
 
 def test_a_quiet_reference_gives_quiet_speech(tmp_path, small_folder):
     """Upstream raises a quiet reference to RMS 0.1 and lowers the speech back."""
-    import soundfile
-
     loud, rate = soundfile.read(tts_core.VOICES / "default.wav", dtype="float32")
     loud *= audio.REFERENCE_RMS / np.sqrt(np.mean(loud**2))
     for name, gain in (("default", 1.0), ("quiet", 0.1)):
@@ -154,7 +153,14 @@ def test_voices_without_transcript_or_default_are_named(tmp_path):
     (tmp_path / "default.wav").write_bytes(audio_file)
     with pytest.raises(ValueError, match=r"default\.txt"):
         tts_core.TTS(voices=tmp_path)
+    (tmp_path / "default.txt").write_text(" \n")
+    with pytest.raises(ValueError, match=r"default\.txt is empty"):
+        tts_core.TTS(voices=tmp_path)
     (tmp_path / "default.txt").write_text("Hello.")
+    for seconds in (0.5, 30):
+        soundfile.write(tmp_path / "default.wav", np.zeros(int(24_000 * seconds)), 24_000)
+        with pytest.raises(ValueError, match=rf"lasts {seconds:.1f} s; tiny takes references of 1.0 to 7.2 s"):
+            tts_core.TTS(voices=tmp_path)
     (tmp_path / "default.wav").write_bytes(b"not a sound")
     with pytest.raises(ValueError, match=r"cannot read .*default\.wav"):
         tts_core.TTS(voices=tmp_path)
