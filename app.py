@@ -3,7 +3,6 @@
 Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}' -o hello.wav
 """
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,9 +18,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from audio import WAV_HEADER_BYTES, pcm16, wav_header
+from audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
 from checkpoint import ModelUnavailable
 from tts_core import EMBEDDED_MODEL, TTS, VOICES, BadSpeech, Plan, Speech, UnknownVoice
+from turns import Listener, Turns
 
 settings = Config()
 MODEL = settings("TTS_MODEL", default=str(EMBEDDED_MODEL))
@@ -31,8 +31,6 @@ MAX_CHARS = settings("TTS_MAX_CHARS", cast=int, default=20_000)
 
 MAX_BODY_BYTES = 12 * MAX_CHARS + 4096
 """JSON spends at most 12 bytes on a character; the rest is for the other fields."""
-LOOP_TURNS = 8
-"""Between two solver steps the event loop goes round so often: enough to accept a connection, read a request and answer it."""
 NUMBERS = {"speed": float, "duration": float, "seed": int, "steps": int, "cfg_strength": float}
 """Fields that a query string carries as text."""
 
@@ -57,8 +55,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict]:
     except (ModelUnavailable, ValueError) as error:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # raising would bury the sentence in the server's own traceback
-    # One model: one generation at a time, in order of arrival.
-    yield {"tts": tts, "turn": asyncio.Lock(), "stats": Stats()}
+    yield {"tts": tts, "turns": Turns(), "stats": Stats()}
 
 
 async def speak(request: Request) -> Response:
@@ -84,47 +81,35 @@ async def wav(plan: Plan, first: bytes, audio: AsyncIterator[bytes]) -> AsyncIte
 
 
 async def stream(request: Request, plan: Plan) -> AsyncIterator[bytes]:
-    """16-bit samples as they become final. The turn is held only while the model works, never while a client reads."""
-    turn, stats = request.state.turn, request.state.stats
+    """16-bit samples as they become final. A turn lasts one solver step and is never held while a client reads."""
+    stats, listener = request.state.stats, Listener()
     stats.total_requests += 1
-    outcome = "failed_requests"
+    stage, outcome = "waiting", "failed_requests"
+    stats.waiting += 1
     speech = request.state.tts.speak(plan)
     try:
         while True:
-            async with _waiting(turn, stats):
-                samples = await _next_samples(speech, request)
-            if samples is None:
+            await request.state.turns.take(listener)
+            try:
+                samples = next(speech)
+            except StopIteration:
                 break
-            yield pcm16(samples)
+            finally:
+                request.state.turns.give()
+            if stage == "waiting":
+                stage = "running"
+                stats.waiting -= 1
+                stats.running += 1
+            if samples is not None:
+                listener.sent(len(samples) / SAMPLE_RATE)
+                yield pcm16(samples)
+            elif await request.is_disconnected():
+                raise ClientDisconnect
         outcome = "completed_requests"
     finally:
+        speech.close()
+        setattr(stats, stage, getattr(stats, stage) - 1)
         setattr(stats, outcome, getattr(stats, outcome) + 1)
-
-
-@contextlib.asynccontextmanager
-async def _waiting(turn: asyncio.Lock, stats: Stats) -> AsyncIterator[None]:
-    stats.waiting += 1
-    try:
-        await turn.acquire()
-    finally:
-        stats.waiting -= 1
-    stats.running += 1
-    try:
-        yield
-    finally:
-        stats.running -= 1
-        turn.release()
-
-
-async def _next_samples(speech, request: Request):
-    for samples in speech:
-        if samples is not None:
-            return samples
-        for _ in range(LOOP_TURNS):
-            await asyncio.sleep(0)
-        if await request.is_disconnected():
-            raise ClientDisconnect
-    return None
 
 
 async def read_body(request: Request) -> bytes:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from train import corpus, flow, loop
 
 STRENGTH = 2.0
+WARM_UP_STEPS = 20
 
 
 def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
@@ -57,7 +58,7 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
 
     facts = dict(vocab=data.vocab, arch=flow.ARCH, taught_steps=saved["step"], taught_seconds=saved["elapsed"])
     with flow.attention():
-        return loop.run("guide", out / "guided.pt", student, flow.optimizers(student, lr), loss, minutes, lr, seed, max_steps, facts=facts)
+        return loop.run("guide", out / "guided.pt", student, flow.optimizers(student, lr), loss, minutes, lr, seed, max_steps, facts=facts, warm_up_steps=WARM_UP_STEPS)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ def run(
     max_steps: int | None = None,
     watch: Callable[[], float] | None = None,
     facts: dict | None = None,
+    warm_up_steps: int = WARM_UP_STEPS,
 ) -> list[float]:
     """Train until the minutes are used up, over all runs, or `max_steps` are done; the losses of this run's steps.
 
@@ -90,7 +91,7 @@ def run(
         return f"  watched {value:.4f}"
 
     losses: list[float] = []
-    warm_up = WARM_UP_STEPS if max_steps is None else max(1, max_steps // 5)
+    warm_up = warm_up_steps if max_steps is None else max(1, max_steps // 5)
     last_save = last_print = time.monotonic()
     with Progress(TextColumn(name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=minutes * 60 if max_steps is None else max_steps, state="starting")

@@ -1,0 +1,116 @@
+"""Whose sound runs out first goes first: one turn at a time, nobody forgotten, whoever leaves or breaks."""
+
+import asyncio
+import concurrent.futures
+import random
+import time
+
+import httpx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import turns
+
+LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 40
+
+
+def listener(deadline: float) -> turns.Listener:
+    made = turns.Listener()
+    made.deadline = deadline
+    return made
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=12, unique=True))
+def test_the_earliest_deadline_goes_first(deadlines):
+    async def main() -> list[float]:
+        model, order = turns.Turns(), []
+        await model.take(listener(-1))
+
+        async def ask(deadline: float) -> None:
+            await model.take(listener(deadline))
+            order.append(deadline)
+            model.give()
+
+        asking = [asyncio.create_task(ask(d)) for d in deadlines]
+        await asyncio.sleep(0)
+        model.give()
+        await asyncio.gather(*asking)
+        return order
+
+    assert asyncio.run(main()) == sorted(deadlines)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 10), st.integers(0, 2**32))
+def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count, seed):
+    """Tasks take several turns each; some are cancelled, some raise inside a turn; all the others finish, and the turn is free after."""
+
+    async def main() -> None:
+        draw, model, inside = random.Random(seed), turns.Turns(), 0
+        finished = []
+
+        async def work(number: int, breaks: bool) -> None:
+            nonlocal inside
+            mine = listener(draw.random())
+            for step in range(5):
+                await model.take(mine)
+                inside += 1
+                try:
+                    assert inside == 1
+                    if breaks and step == 2:
+                        raise RuntimeError("inside a turn")
+                    mine.deadline += draw.random()
+                finally:
+                    inside -= 1
+                    model.give()
+            finished.append(number)
+
+        fates = [draw.choice(["finish", "break", "leave"]) for _ in range(count)]
+        tasks = [asyncio.create_task(work(i, fate == "break")) for i, fate in enumerate(fates)]
+        for task, fate in zip(tasks, fates, strict=True):
+            if fate == "leave":
+                for _ in range(draw.randint(0, 30)):
+                    await asyncio.sleep(0)
+                task.cancel()
+        async with asyncio.timeout(5):
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert {i for i, fate in enumerate(fates) if fate == "finish"} <= set(finished)
+            await model.take(listener(0))
+
+    asyncio.run(main())
+
+
+def test_a_deadline_is_when_the_sound_runs_out():
+    now = 100.0
+    mine = turns.Listener(lambda: now)
+    assert mine.deadline == 100 + turns.FIRST_SOUND_SECONDS
+    now = 101.0
+    mine.sent(2.0)
+    assert mine.deadline == 103
+    mine.sent(1.0)
+    assert mine.deadline == 104
+    now = 110.0  # it ran dry: playing starts again with what comes
+    mine.sent(2.0)
+    assert mine.deadline == 112
+
+
+def first_sound(client: httpx.Client, text: str) -> float:
+    began = time.perf_counter()
+    with client.stream("POST", "/tts", json={"text": text, "seed": 1}) as reply:
+        assert next(reply.iter_raw())
+        return time.perf_counter() - began
+
+
+def test_a_newcomer_overtakes_a_long_speech_between_two_steps(server, client):
+    """Upstream's servers finish the chunk first; here the wait grows by a step or two."""
+    short = "Good evening to you."
+    idle = min(first_sound(client, short) for _ in range(3))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, httpx.stream("POST", f"{server}/tts", json={"text": LONG}, timeout=300) as long:
+        reading = long.iter_raw()
+        for _ in range(4):
+            next(reading)
+        pool.submit(lambda: [None for _ in zip(reading, range(200), strict=False)])
+        busy = sorted(first_sound(client, short) for _ in range(5))
+        long.close()
+    assert busy[2] < 1.3 * idle + 0.2, f"first sound after {busy} s, {idle:.3f} s when idle"
