@@ -5,10 +5,12 @@ Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}
 
 import contextlib
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -28,6 +30,7 @@ MODEL = settings("TTS_MODEL", default=str(EMBEDDED_MODEL))
 VOICES_FOLDER = settings("TTS_VOICES", cast=Path, default=VOICES)
 DEVICE = settings("TTS_DEVICE", default="auto")
 MAX_CHARS = settings("TTS_MAX_CHARS", cast=int, default=20_000)
+MAX_WAITING = settings("TTS_MAX_WAITING", cast=int, default=32)
 
 MAX_BODY_BYTES = 12 * MAX_CHARS + 4096
 """JSON spends at most 12 bytes on a character; the rest is for the other fields."""
@@ -39,13 +42,31 @@ class TooLarge(ValueError):
     """A text or body over its limit."""
 
 
+class Full(Exception):
+    """As many listeners as this server takes."""
+
+    def __init__(self, seconds: int):
+        super().__init__(f"{MAX_WAITING} listeners are being served, and more would only wait; try again in {seconds} s")
+        self.seconds = seconds
+
+
 @dataclass(slots=True)
 class Stats:
     total_requests: int = 0
     completed_requests: int = 0
     failed_requests: int = 0
     waiting: int = 0
+    """Listeners whose first solver step is still to come."""
     running: int = 0
+    owed_seconds: float = 0.0
+    """Of sound, planned and not yet made."""
+    made_seconds: float = 0.0
+    model_seconds: float = 0.0
+
+    def seconds_to_a_free_place(self) -> int:
+        """From what is owed and the speed measured so far: when the next listener is likely to be done."""
+        factor = self.model_seconds / self.made_seconds if self.made_seconds else 1.0
+        return max(1, math.ceil(self.owed_seconds * factor / max(1, self.waiting + self.running)))
 
 
 @contextlib.asynccontextmanager
@@ -60,6 +81,9 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict]:
 
 async def speak(request: Request) -> Response:
     speech = parse_query(request) if request.method in ("GET", "HEAD") else parse_json(await read_body(request))
+    stats = request.state.stats
+    if stats.waiting + stats.running >= MAX_WAITING:
+        raise Full(stats.seconds_to_a_free_place())
     plan = request.state.tts.plan(speech)
     headers = {
         "content-type": "audio/wav",
@@ -84,30 +108,38 @@ async def stream(request: Request, plan: Plan) -> AsyncIterator[bytes]:
     """16-bit samples as they become final. A turn lasts one solver step and is never held while a client reads."""
     stats, listener = request.state.stats, Listener()
     stats.total_requests += 1
-    stage, outcome = "waiting", "failed_requests"
+    stage, outcome, owed = "waiting", "failed_requests", plan.seconds
     stats.waiting += 1
+    stats.owed_seconds += owed
     speech = request.state.tts.speak(plan)
     try:
         while True:
             await request.state.turns.take(listener)
+            began = time.perf_counter()
             try:
                 samples = next(speech)
             except StopIteration:
                 break
             finally:
+                stats.model_seconds += time.perf_counter() - began
                 request.state.turns.give()
             if stage == "waiting":
                 stage = "running"
                 stats.waiting -= 1
                 stats.running += 1
             if samples is not None:
-                listener.sent(len(samples) / SAMPLE_RATE)
+                seconds = len(samples) / SAMPLE_RATE
+                listener.sent(seconds)
+                owed -= seconds
+                stats.owed_seconds -= seconds
+                stats.made_seconds += seconds
                 yield pcm16(samples)
             elif await request.is_disconnected():
                 raise ClientDisconnect
         outcome = "completed_requests"
     finally:
         speech.close()
+        stats.owed_seconds -= owed
         setattr(stats, stage, getattr(stats, stage) - 1)
         setattr(stats, outcome, getattr(stats, outcome) + 1)
 
@@ -166,7 +198,15 @@ async def health(request: Request) -> Response:
         "status": "healthy",
         "model": tts.model,
         "message": f"{stats.running} running, {stats.waiting} waiting" if busy else "ready",
-        "stats": asdict(stats) | {"queue_size": busy, "processing": stats.running > 0},
+        "stats": {
+            "total_requests": stats.total_requests,
+            "completed_requests": stats.completed_requests,
+            "failed_requests": stats.failed_requests,
+            "queue_size": busy,
+            "processing": stats.running > 0,
+            "waiting": stats.waiting,
+            "running": stats.running,
+        },
         "device": str(tts.device.place),
         "device_reason": tts.device.reason,
         "voices": list(tts.voices),
@@ -203,6 +243,11 @@ async def too_large(request: Request, error: Exception) -> Response:
     return refusal(413, str(error), "invalid_request_error", "text", headers={"connection": "close"})
 
 
+async def full(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Full)
+    return refusal(503, str(error), "server_error", code="full", headers={"retry-after": str(error.seconds)})
+
+
 async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
@@ -230,6 +275,7 @@ app = Starlette(
         BadSpeech: bad_request,
         UnknownVoice: not_found,
         TooLarge: too_large,
+        Full: full,
         HTTPException: http_error,
         ClientDisconnect: client_left,
         Exception: bug,

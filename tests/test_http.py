@@ -1,6 +1,7 @@
 """Through the front door: what curl, the wave module and an impatient client see."""
 
 import concurrent.futures
+import contextlib
 import io
 import json
 import math
@@ -237,6 +238,21 @@ def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
         replies = list(pool.map(ask, range(10)))
     firsts = [first for first, _ in replies]
     assert firsts == sorted(firsts)
+
+
+def test_one_listener_too_many_is_told_when_to_come_back(tmp_path):
+    with serving(tmp_path / "log", TTS_MAX_WAITING="3") as address, httpx.Client(base_url=address, timeout=60) as client, contextlib.ExitStack() as open_:
+        streams = [open_.enter_context(client.stream("POST", "/tts", json={"text": LONG, "steps": 2})) for _ in range(3)]
+        began = time.monotonic()
+        refused = client.post("/tts", json={"text": "Hello."})
+        assert time.monotonic() - began < 1
+        assert refused.status_code == 503 and refused.json()["error"]["code"] == "full"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert client.post("/tts", json={"text": ""}).status_code == 400
+        assert client.get("/health").json()["stats"]["queue_size"] == 3
+        for stream in streams:
+            assert len(stream.read()) == int(stream.headers["content-length"])
+        assert_true_lengths(client.post("/tts", json={"text": "Hello.", "steps": 2}))
 
 
 def test_a_fault_is_a_500_before_the_first_byte_and_a_broken_connection_after(tmp_path):

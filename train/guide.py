@@ -58,7 +58,8 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
 
     facts = dict(vocab=data.vocab, arch=flow.ARCH, taught_steps=saved["step"], taught_seconds=saved["elapsed"])
     with flow.attention():
-        return loop.run("guide", out / "guided.pt", student, flow.optimizers(student, lr), loss, minutes, lr, seed, max_steps, facts=facts, warm_up_steps=WARM_UP_STEPS)
+        optims = flow.optimizers(student, lr)
+        return loop.run("guide", out / "guided.pt", student, optims, loss, minutes, lr, seed, max_steps, facts=facts, warm_up_steps=WARM_UP_STEPS)
 
 
 if __name__ == "__main__":
