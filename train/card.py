@@ -19,7 +19,7 @@ An F5-TTS flow model of {parameters:.1f} M parameters with a Vocos of {vocoder:.
 
 Speech that free synthesizers made of sentences that `train/texts.py` writes: flite's slt, rms and awb (Carnegie Mellon, BSD-like licence) and
 espeak-ng's `vi` (a GPL-3 program whose sound carries no licence). No recording of a person beyond what is in flite's voices.
-The weights are free to use, change and sell, as this repository is. `make voice` makes them again.
+No term of theirs limits the use of the weights, as far as we know. `make voice` makes them again.
 
 ## Figures
 
@@ -35,7 +35,7 @@ resemblyzer's encoder finds nearest among the four references.
 
 ## Limits
 
-It speaks as its teachers do: clear, even, mechanical. It follows the four references it was trained on; another person's voice gives a mixture.
+It speaks as its teachers do: clear, even, mechanical. It learned four voices; a reference of anybody else gives a mixture of them.
 Sentences beyond 12 seconds, reference included, are spoken in several chunks. Other languages come out with an English or Vietnamese accent, if at all.
 
 ## Teacher (left) and voice (right)

@@ -3,6 +3,7 @@
 phonemizer only reads text to phonemes; the synthesis half of the same library is called here."""
 
 import ctypes
+import functools
 from dataclasses import dataclass
 
 import espeakng_loader
@@ -32,19 +33,28 @@ class Spoken:
     segments: list[tuple[str, float]]  # (IPA symbol, end in seconds)
 
 
+_HEARER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+@functools.cache
+def _library() -> tuple[ctypes.CDLL, int]:
+    """The library and its sample rate. Initialised once: a second time in one process ends it without a word."""
+    library = ctypes.CDLL(espeakng_loader.get_library_path())
+    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _PHONEME_EVENTS_IN_IPA)
+    if rate <= 0:
+        raise RuntimeError("espeak-ng does not start")
+    return library, rate
+
+
 class Espeak:
-    """One process holds one: the library's state is global."""
+    """A voice of espeak-ng. Raises RuntimeError where there is none of that name."""
 
     def __init__(self, voice: str):
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        self.rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), _PHONEME_EVENTS_IN_IPA)
-        if self.rate <= 0 or self._library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise RuntimeError(f"espeak-ng has no voice {voice!r}")
+        self._library, self.rate = _library()
+        self._voice = voice.encode()
         self._pcm: list[np.ndarray] = []
         self._starts: list[tuple[str, int]] = []
-        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-        self._heard = callback(self._hear)  # kept: ctypes frees it otherwise
-        self._library.espeak_SetSynthCallback(self._heard)
+        self._heard = _HEARER(self._hear)  # kept: ctypes frees it otherwise
 
     def _hear(self, wave, count, events) -> int:
         index = 0
@@ -58,6 +68,9 @@ class Espeak:
 
     def say(self, text: str) -> Spoken:
         self._pcm, self._starts = [], []
+        if self._library.espeak_SetVoiceByName(self._voice) != 0:
+            raise RuntimeError(f"espeak-ng has no voice {self._voice.decode()!r}")
+        self._library.espeak_SetSynthCallback(self._heard)
         raw = text.encode()
         self._library.espeak_Synth(raw, ctypes.c_size_t(len(raw) + 1), 0, 1, 0, _UTF8, None, None)
         pcm = np.concatenate(self._pcm) if self._pcm else np.zeros(0, np.int16)
