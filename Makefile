@@ -1,16 +1,20 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-MINUTES ?= 90
+MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve test lint voice voice-smoke figures clean
+.PHONY: serve test soak lint voice voice-smoke figures clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
 
 test: .venv/test lint
 	$(BIN)/python -m pytest
+
+# The long forms: minutes each.
+soak: .venv/test
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/test
 	$(BIN)/ruff check .

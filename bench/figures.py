@@ -31,7 +31,7 @@ from vocoder import Vocoder
 ROOT = Path(__file__).parents[1]
 TEXT_200 = (
     "The weather was warm and clear, and the whole family walked along the river until noon. After lunch the children "
-    "played near the old mill, while their mother read a thick book in the shade of one tree."
+    "played near the old mill, while their mother read a thick book in the shade of a birch."
 )
 TEXT_10_SECONDS = (
     "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel, but nobody knew why. "

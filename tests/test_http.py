@@ -57,6 +57,7 @@ def test_content_length_and_riff_sizes_are_the_bytes_sent(client):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_two_hundred_random_texts_have_true_lengths(client):
     draw = random.Random(8)
     for _ in range(200):

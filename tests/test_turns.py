@@ -21,13 +21,13 @@ def listener(deadline: float) -> turns.Listener:
 
 
 @settings(deadline=None)
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=12, unique=True))
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=12, unique=True))
 def test_the_earliest_deadline_goes_first(deadlines):
-    async def main() -> list[float]:
+    async def main() -> list[int]:
         model, order = turns.Turns(), []
         await model.take(listener(-1))
 
-        async def ask(deadline: float) -> None:
+        async def ask(deadline: int) -> None:
             await model.take(listener(deadline))
             order.append(deadline)
             model.give()

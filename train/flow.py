@@ -3,7 +3,6 @@
 Try: python -m train.flow --minutes 60
 """
 
-import argparse
 import contextlib
 import random
 from itertools import pairwise
@@ -178,14 +177,5 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--corpus", type=Path, default=Path("build/voice/corpus"))
-    options.add_argument("--out", type=Path, default=Path("build/voice"))
-    options.add_argument("--minutes", type=float, default=60)
-    options.add_argument("--lr", type=float, default=2e-3)
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--threads", type=int, default=corpus.cpu_count())
-    options.add_argument("--steps", type=int, help="stop after so many instead of by time")
-    options.add_argument("--compile", action="store_true", help="torch.compile: half a minute per length, then about 1.5 times faster")
-    chosen = options.parse_args()
+    chosen = loop.options(__doc__, minutes=75, lr=2e-3).parse_args()
     train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)

@@ -4,14 +4,13 @@ The student starts as the teacher and learns its guided velocity, v + (v - v_wit
 the target has no noise in it, so a few hundred steps are enough.   Try: python -m train.guide --minutes 15
 """
 
-import argparse
 import random
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 
-from train import corpus, flow, loop
+from train import flow, loop
 
 STRENGTH = 2.0
 WARM_UP_STEPS = 20
@@ -63,14 +62,5 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--corpus", type=Path, default=Path("build/voice/corpus"))
-    options.add_argument("--out", type=Path, default=Path("build/voice"))
-    options.add_argument("--minutes", type=float, default=15)
-    options.add_argument("--lr", type=float, default=5e-4)
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--threads", type=int, default=corpus.cpu_count())
-    options.add_argument("--steps", type=int, help="stop after so many instead of by time")
-    options.add_argument("--compile", action="store_true")
-    chosen = options.parse_args()
+    chosen = loop.options(__doc__, minutes=15, lr=5e-4).parse_args()
     train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)

@@ -1,5 +1,6 @@
 """One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any kill."""
 
+import argparse
 import contextlib
 import math
 import os
@@ -20,6 +21,20 @@ CHECKPOINT_SECONDS = 90
 PRINT_SECONDS = 60
 
 Loss = Callable[[random.Random, torch.Generator], torch.Tensor]
+
+
+def options(description: str | None, minutes: float, lr: float) -> argparse.ArgumentParser:
+    """What every training command takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--corpus", type=Path, default=Path("build/voice/corpus"))
+    parser.add_argument("--out", type=Path, default=Path("build/voice"))
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    parser.add_argument("--steps", type=int, help="stop after so many instead of by time")
+    parser.add_argument("--compile", action="store_true", help="torch.compile: half a minute per length, then about 1.5 times faster")
+    return parser
 
 
 def device() -> torch.device:

@@ -3,7 +3,6 @@
 Try: python -m train.vocoder --minutes 20
 """
 
-import argparse
 import math
 import random
 from pathlib import Path
@@ -54,18 +53,19 @@ def batch(voices: list[list[tuple[np.ndarray, np.ndarray]]], draw: random.Random
     return torch.from_numpy(np.stack(mels)).transpose(1, 2), torch.from_numpy(np.stack(waves))
 
 
-def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, threads: int, max_steps: int | None = None) -> list[float]:
+def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = loop.device()
     voices = [[(u.mel, u.pcm) for u in corpus.load(data_folder, t.name)] for t in corpus.TEACHERS]
     model = build().to(place)
+    backbone = torch.compile(model["backbone"]) if compiled else model["backbone"]
     precision = loop.precision_of(place)
 
     def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
         mel, wave = (part.to(place) for part in batch(voices, draw))
         with precision():
-            hidden = model["backbone"](mel)
+            hidden = backbone(mel)
         return spectral_loss(model["head"](hidden.float()), wave)
 
     optim = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.8, 0.95), weight_decay=0.01)
@@ -73,13 +73,5 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, th
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--corpus", type=Path, default=Path("build/voice/corpus"))
-    options.add_argument("--out", type=Path, default=Path("build/voice"))
-    options.add_argument("--minutes", type=float, default=25)
-    options.add_argument("--lr", type=float, default=1e-3)
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--threads", type=int, default=corpus.cpu_count())
-    options.add_argument("--steps", type=int, help="stop after so many instead of by time")
-    chosen = options.parse_args()
-    train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.threads, chosen.steps)
+    chosen = loop.options(__doc__, minutes=25, lr=1e-3).parse_args()
+    train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)
