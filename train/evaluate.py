@@ -116,6 +116,22 @@ def speakers(tts: tts_core.TTS, sentences: list[str], **settings) -> float:
     return right / (len(voices) * len(sentences))
 
 
+def edges(tts: tts_core.TTS, sentences: list[str], **settings) -> dict[str, float]:
+    """The worst of all voices: RMS of the first 50 ms, peak, and the step at a join as a share of the largest step that speech itself makes."""
+    first, peak, join = 0.0, 0.0, 0.0
+    for voice in [*ENGLISH, VIETNAMESE]:
+        said = texts.held_out("vi") if voice == VIETNAMESE else sentences
+        for at in range(0, min(len(said), 20), 4):
+            plan = tts.plan(tts_core.Speech(" ".join(said[at : at + 4]), voice, seed=at, **settings))
+            pieces = [piece for piece in tts.speak(plan) if piece is not None]
+            whole = np.concatenate(pieces)
+            steps = np.abs(np.diff(whole))
+            first = max(first, float(np.sqrt(np.mean(whole[: audio.SAMPLE_RATE // 20] ** 2))))
+            peak = max(peak, float(np.abs(whole).max()))
+            join = max(join, *(float(steps[end - 1] / steps.max()) for end in np.cumsum([len(p) for p in pieces])[:-1]))
+    return {"RMS of the first 50 ms, worst": first, "peak, worst": peak, "step at a join over the largest step in speech, worst": join}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--model", default=str(tts_core.EMBEDDED_MODEL))
@@ -138,7 +154,8 @@ def main() -> None:
     if not chosen.only_english:
         figures["Vietnamese sentences recognised as themselves"] = vietnamese(tts, texts.held_out("vi")[: chosen.sentences], **settings)
         figures["speeches whose speaker is the reference's"] = speakers(tts, sentences, **settings)
-        print("\n".join(f"{name}: {value:.3f}" for name, value in list(figures.items())[-2:]))
+        figures |= edges(tts, sentences, **settings)
+        print("\n".join(f"{name}: {value:.3f}" for name, value in list(figures.items())[-5:]))
     if chosen.card:
         card.write(chosen.card, tts, figures, chosen.sentences)
 
