@@ -162,10 +162,12 @@ class TTS:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        lines = self._lines(voice, speech.text, speech.speed)
-        samples = self._joined_samples(voice, lines)
-        if speech.duration is not None:
-            samples, lines = round(speech.duration * SAMPLE_RATE), self._fitted(voice, speech.text, speech.duration)
+        if speech.duration is None:
+            lines = self._lines(voice, speech.text, speech.speed)
+            samples = self._joined_samples(voice, lines)
+        else:
+            lines = self._fitted(voice, speech.text, speech.duration)
+            samples = round(speech.duration * SAMPLE_RATE)
         return Plan(voice, lines, samples, secrets.randbits(63) if speech.seed is None else speech.seed,
                     speech.steps or self._steps, self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength)  # fmt: skip
 

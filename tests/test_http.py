@@ -47,7 +47,8 @@ def assert_true_lengths(reply: httpx.Response) -> None:
     assert (riff, data) == (len(reply.content) - 8, len(reply.content) - 44)
     with wave.open(io.BytesIO(reply.content)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24000, 1, 2)
-        assert file.getnframes() == round(float(reply.headers["x-audio-duration"]) * 24000, -2) or file.getnframes() * 2 == data
+        assert file.getnframes() * 2 == data
+        assert abs(file.getnframes() / 24000 - float(reply.headers["x-audio-duration"])) < 1e-3
 
 
 def test_content_length_and_riff_sizes_are_the_bytes_sent(client):
@@ -66,7 +67,7 @@ def test_two_hundred_random_texts_have_true_lengths(client):
 
 @pytest.mark.parametrize("tokenizer", ["char", "pinyin"])
 def test_true_lengths_with_upstreams_rule(tokenizer, tmp_path):
-    """200 texts up to 5 000 characters; an untrained model, because lengths do not depend on weights."""
+    """An untrained model, because lengths do not depend on weights."""
     model = small_checkpoint(tmp_path / "small", tokenizer)
     draw = random.Random(9)
     with serving(tmp_path / "log", TTS_MODEL=str(model)) as address, httpx.Client(base_url=address, timeout=120) as client:
