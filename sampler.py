@@ -6,6 +6,7 @@ schedule (time embedding, AdaLN) or per chunk (text, reference, rope).
 """
 
 import math
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ SWAY = -1.0
 TEXT_KERNEL, POSITION_KERNEL, POSITION_GROUPS = 7, 31, 16
 HEAD_DIM = 64
 TIME_FREQUENCIES = 256
+BREATH_SECONDS = 0.02
+"""A solver step that has taken so long yields after its next block: a big model on a small machine still lets others in."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Sampler:
         return h
 
     def solve(self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> Generator[None, None, torch.Tensor]:
-        """Yields after each solver step; returns the mel (frames, 100) float32, reference part included.
+        """Yields after each solver step, in long ones between blocks too; returns the mel (frames, 100) float32, reference part included.
 
         reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
         guidance 0 costs one forward per step, anything else two."""
@@ -144,14 +147,15 @@ class Sampler:
         rope = angle.cos().to(self.dtype), angle.sin().to(self.dtype)
         x, grid = noise.clone(), time_grid(steps)
         for step, (blocks, last) in enumerate(self._schedule(steps)):
-            flow = self._velocity(x, conditions, rope, blocks, last).float()
+            flow = (yield from self._velocity(x, conditions, rope, blocks, last)).float()
             dt = float(grid[step + 1] - grid[step])
             x += dt * (flow[0] + (flow[0] - flow[1]) * guidance if guidance else flow[0])
             yield
         return x
 
-    def _velocity(self, x, conditions, rope, blocks, last) -> torch.Tensor:
+    def _velocity(self, x, conditions, rope, blocks, last) -> Generator[None, None, torch.Tensor]:
         arch, w = self.arch, self._w
+        began = time.perf_counter()
         h = conditions + F.linear(x.to(self.dtype), self._from_x)
         position = h.transpose(1, 2)
         for layer in (0, 2):
@@ -164,6 +168,9 @@ class Sampler:
             h = torch.addcmul(h, gate, y)
             y = F.gelu(F.linear(F.layer_norm(h, size, ff_scale, ff_shift, 1e-6), block["up"], block["up_bias"]), approximate="tanh")
             h = torch.addcmul(h, ff_gate, F.linear(y, block["down"], block["down_bias"]))
+            if time.perf_counter() - began > BREATH_SECONDS:
+                yield
+                began = time.perf_counter()
         return F.linear(F.layer_norm(h, size, last[0], last[1], 1e-6), w["proj_out.weight"], w["proj_out.bias"])
 
     def _attend(self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
