@@ -5,25 +5,32 @@ Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}
 
 import contextlib
 import json
-import math
+import logging
 import os
+import sqlite3
 import sys
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.config import Config
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
 from checkpoint import ModelUnavailable
-from tts_core import EMBEDDED_MODEL, TTS, VOICES, BadSpeech, Plan, Speech, UnknownVoice
-from turns import Listener, Turns
+from jobs import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
+from listeners import Full, Listening, reply_headers
+from machine import Machine
+from metrics import CONTENT_TYPE, render
+from openapi import description
+from stopping import Stopped, Stopping
+from studio import Studio
+from tts_core import EMBEDDED_MODEL, TTS, VOICES, BadSpeech, Speech, UnknownVoice
+from turns import Listener
 
 settings = Config()
 MODEL = settings("TTS_MODEL", default=str(EMBEDDED_MODEL))
@@ -31,6 +38,11 @@ VOICES_FOLDER = settings("TTS_VOICES", cast=Path, default=VOICES)
 DEVICE = settings("TTS_DEVICE", default="auto")
 MAX_CHARS = settings("TTS_MAX_CHARS", cast=int, default=20_000)
 MAX_WAITING = settings("TTS_MAX_WAITING", cast=int, default=32)
+GRACE = settings("TTS_GRACE", cast=float, default=30)
+OUTPUTS = settings("TTS_OUTPUTS", cast=Path, default=Path("outputs"))
+KEEP_HOURS = settings("TTS_KEEP_HOURS", cast=float, default=24)
+CPU_LIMIT = settings("TTS_CPU_LIMIT", cast=float, default=80)
+MEMORY_LIMIT = settings("TTS_MEMORY_LIMIT", cast=float, default=85)
 
 MAX_BODY_BYTES = 12 * MAX_CHARS + 4096
 """JSON spends at most 12 bytes on a character; the rest is for the other fields."""
@@ -42,106 +54,52 @@ class TooLarge(ValueError):
     """A text or body over its limit."""
 
 
-class Full(Exception):
-    """As many listeners as this server takes."""
-
-    def __init__(self, seconds: int):
-        super().__init__(f"{MAX_WAITING} listeners are being served, and more would only wait; try again in {seconds} s")
-        self.seconds = seconds
-
-
-@dataclass(slots=True)
-class Stats:
-    total_requests: int = 0
-    completed_requests: int = 0
-    failed_requests: int = 0
-    waiting: int = 0
-    """Listeners whose first solver step is still to come."""
-    running: int = 0
-    owed_seconds: float = 0.0
-    """Of sound, planned and not yet made."""
-    made_seconds: float = 0.0
-    model_seconds: float = 0.0
-
-    def seconds_to_a_free_place(self) -> int:
-        """From what is owed and the speed measured so far: when the next listener is likely to be done."""
-        factor = self.model_seconds / self.made_seconds if self.made_seconds else 1.0
-        return max(1, math.ceil(self.owed_seconds * factor / max(1, self.waiting + self.running)))
-
-
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict]:
+    logging.getLogger("uvicorn.access").addFilter(without_texts)
     try:
-        tts = TTS(MODEL, VOICES_FOLDER, DEVICE)
-    except (ModelUnavailable, ValueError) as error:
+        studio = Studio(TTS(MODEL, VOICES_FOLDER, DEVICE))
+        machine = Machine()
+        jobs = Jobs(OUTPUTS, studio, machine, CPU_LIMIT, MEMORY_LIMIT, KEEP_HOURS)
+    except (ModelUnavailable, ValueError, OSError, sqlite3.Error) as error:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # raising would bury the sentence in the server's own traceback
-    yield {"tts": tts, "turns": Turns(), "stats": Stats()}
+    stopping = Stopping(GRACE)
+    with stopping.on_signal(jobs.park):
+        yield {"studio": studio, "machine": machine, "jobs": jobs, "stopping": stopping}
+        await jobs.close()
 
 
-async def speak(request: Request) -> Response:
-    speech = parse_query(request) if request.method in ("GET", "HEAD") else parse_json(await read_body(request))
-    stats = request.state.stats
-    if stats.waiting + stats.running >= MAX_WAITING:
-        raise Full(stats.seconds_to_a_free_place())
-    plan = request.state.tts.plan(speech)
-    headers = {
-        "content-type": "audio/wav",
-        "content-length": str(WAV_HEADER_BYTES + 2 * plan.samples),
-        "x-seed": str(plan.seed),
-        "x-audio-duration": f"{plan.seconds:.3f}",
-    }
+def without_texts(record: logging.LogRecord) -> bool:
+    """The server's own access lines: no query strings, which have texts in them, and none for a speech, which has a line of ours."""
+    client, method, target, version, status = record.args  # type: ignore[misc]
+    path = str(target).split("?", 1)[0]
+    record.args = client, method, path, version, status
+    return (path, status) != ("/tts", 200)
+
+
+async def speak(request: Request) -> ASGIApp:
     if request.method == "HEAD":
-        return Response(headers=headers)
-    audio = stream(request, plan)
-    first = await anext(audio)  # until here an error still has a status code
-    return StreamingResponse(wav(plan, first, audio), headers=headers)
+        return Response(headers=reply_headers(await request.state.studio.plan(parse_query(request), Listener())))
+    if request.method == "GET":
+        return Listening(request, parse_query(request), MAX_WAITING)
+    speech, priority = parse_json(await read_body(request))
+    if priority is None:
+        return Listening(request, speech, MAX_WAITING)
+    job = await request.state.jobs.accept(speech, priority)
+    return JSONResponse(job, 202, {"location": f"/tts/status/{job['request_id']}"})
 
 
-async def wav(plan: Plan, first: bytes, audio: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield wav_header(plan.samples) + first
-    async for pcm in audio:
-        yield pcm
+async def status(request: Request) -> Response:
+    return JSONResponse(request.state.jobs.status(request.path_params["id"]))
 
 
-async def stream(request: Request, plan: Plan) -> AsyncIterator[bytes]:
-    """16-bit samples as they become final. A turn lasts one solver step and is never held while a client reads."""
-    stats, listener = request.state.stats, Listener()
-    stats.total_requests += 1
-    stage, outcome, owed = "waiting", "failed_requests", plan.seconds
-    stats.waiting += 1
-    stats.owed_seconds += owed
-    speech = request.state.tts.speak(plan)
-    try:
-        while True:
-            await request.state.turns.take(listener)
-            began = time.perf_counter()
-            try:
-                samples = next(speech)
-            except StopIteration:
-                break
-            finally:
-                stats.model_seconds += time.perf_counter() - began
-                request.state.turns.give()
-            if stage == "waiting":
-                stage = "running"
-                stats.waiting -= 1
-                stats.running += 1
-            if samples is not None:
-                seconds = len(samples) / SAMPLE_RATE
-                listener.sent(seconds)
-                owed -= seconds
-                stats.owed_seconds -= seconds
-                stats.made_seconds += seconds
-                yield pcm16(samples)
-            elif await request.is_disconnected():
-                raise ClientDisconnect
-        outcome = "completed_requests"
-    finally:
-        speech.close()
-        stats.owed_seconds -= owed
-        setattr(stats, stage, getattr(stats, stage) - 1)
-        setattr(stats, outcome, getattr(stats, outcome) + 1)
+async def result(request: Request) -> Response:
+    return FileResponse(request.state.jobs.result(request.path_params["id"]), media_type="audio/wav")
+
+
+async def cancel(request: Request) -> Response:
+    return JSONResponse(await request.state.jobs.cancel(request.path_params["id"]))
 
 
 async def read_body(request: Request) -> bytes:
@@ -153,14 +111,22 @@ async def read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-def parse_json(body: bytes) -> Speech:
+def parse_json(body: bytes) -> tuple[Speech, str | None]:
+    """What to say, and a priority if it is for later."""
     try:
         wanted = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadSpeech(f"the body is not JSON: {error}") from None
     if not isinstance(wanted, dict):
         raise BadSpeech('the body must be a JSON object such as {"text": "Hello there."}')
-    return make_speech(wanted)
+    later, priority = wanted.pop("async", False), wanted.pop("priority", None)
+    if not isinstance(later, bool):
+        raise BadSpeech("async must be true or false", "async")
+    if priority is not None and (not isinstance(priority, str) or priority.lower() not in PATIENCE_SECONDS):
+        raise BadSpeech(f"priority must be one of {', '.join(PATIENCE_SECONDS)}", "priority")
+    if priority is not None and not later:
+        raise BadSpeech('priority orders speech that is made later: send "async": true with it', "priority")
+    return make_speech(wanted), (priority or "normal").lower() if later else None
 
 
 def parse_query(request: Request) -> Speech:
@@ -187,30 +153,42 @@ def make_speech(wanted: dict) -> Speech:
 
 
 async def list_voices(request: Request) -> Response:
-    tts = request.state.tts
+    tts = request.state.studio.tts
     return JSONResponse({"voices": [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in tts.voices.values()]})
 
 
 async def health(request: Request) -> Response:
-    tts, stats = request.state.tts, request.state.stats
-    busy = stats.waiting + stats.running
+    state = request.state
+    tts, stats, load = state.studio.tts, state.studio.stats, state.machine.load()
+    doing = f"{stats.running} running, {stats.waiting} waiting" if stats.listening else "ready"
     return JSONResponse({
         "status": "healthy",
         "model": tts.model,
-        "message": f"{stats.running} running, {stats.waiting} waiting" if busy else "ready",
+        "message": f"{doing}; jobs wait: {state.jobs.held_by}" if state.jobs.held_by else doing,
         "stats": {
-            "total_requests": stats.total_requests,
-            "completed_requests": stats.completed_requests,
-            "failed_requests": stats.failed_requests,
-            "queue_size": busy,
+            "total_requests": sum(stats.outcomes.values()) - stats.outcomes["refused"] + stats.listening,
+            "completed_requests": stats.outcomes["completed"],
+            "failed_requests": stats.outcomes["failed"] + stats.outcomes["left"],
+            "queue_size": stats.listening,
             "processing": stats.running > 0,
             "waiting": stats.waiting,
             "running": stats.running,
         },
+        "jobs": state.jobs.counts(),
+        "cpu": load.cpu,
+        "memory": load.memory,
         "device": str(tts.device.place),
         "device_reason": tts.device.reason,
         "voices": list(tts.voices),
     })  # fmt: skip
+
+
+async def metrics(request: Request) -> Response:
+    return Response(render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE})
+
+
+async def describe(request: Request) -> Response:
+    return JSONResponse(description(MAX_CHARS))
 
 
 async def ready(request: Request) -> Response:
@@ -221,37 +199,58 @@ async def index(request: Request) -> Response:
     return PlainTextResponse(
         "F5-TTS, served directly.\n\n"
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
-        f"voices: {', '.join(request.state.tts.voices)}\nroutes: POST /tts, GET /tts?text=, /voices, /health, /ready\n"
+        f"voices: {', '.join(request.state.studio.tts.voices)}\n"
+        "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, /voices, /health, /ready, /metrics, /openapi.json\n"
     )
 
 
-def refusal(status: int, message: str, kind: str, param: str | None = None, code: str | None = None, headers: dict | None = None) -> Response:
+def refusal(
+    request: Request, status: int, message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None, headers: dict | None = None
+) -> Response:
+    if request.url.path == "/tts" and status != 500:  # a bug in a speech has been counted as failed
+        request.state.studio.stats.outcomes["refused"] += 1
     return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers)
 
 
 async def bad_request(request: Request, error: Exception) -> Response:
     param = error.field if isinstance(error, BadSpeech) else None
-    return refusal(400, str(error), "invalid_request_error", param and ascii(param)[1:-1])
+    return refusal(request, 400, str(error), param=param and ascii(param)[1:-1])
 
 
 async def not_found(request: Request, error: Exception) -> Response:
-    return refusal(404, str(error), "invalid_request_error", "voice", "voice_not_found")
+    return refusal(request, 404, str(error), param="voice", code="voice_not_found")
 
 
 async def too_large(request: Request, error: Exception) -> Response:
     # The rest of the body is not read: the connection cannot be used again.
-    return refusal(413, str(error), "invalid_request_error", "text", headers={"connection": "close"})
+    return refusal(request, 413, str(error), param="text", headers={"connection": "close"})
 
 
 async def full(request: Request, error: Exception) -> Response:
     assert isinstance(error, Full)
-    return refusal(503, str(error), "server_error", code="full", headers={"retry-after": str(error.seconds)})
+    return refusal(request, 503, str(error), "server_error", code="full", headers={"retry-after": str(error.seconds)})
+
+
+async def stopped(request: Request, error: Exception) -> Response:
+    return refusal(request, 503, str(error), "server_error", code="stopping", headers={"retry-after": "10"})
+
+
+async def unknown_job(request: Request, error: Exception) -> Response:
+    return refusal(request, 404, str(error), param="id", code="job_not_found")
+
+
+async def not_finished(request: Request, error: Exception) -> Response:
+    return refusal(request, 409, str(error), param="id", code="not_finished", headers={"retry-after": "1"})
+
+
+async def not_kept(request: Request, error: Exception) -> Response:
+    return refusal(request, 503, str(error), "server_error", code="not_kept", headers={"retry-after": "60"})
 
 
 async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
-    return refusal(error.status_code, messages.get(error.status_code, error.detail), "invalid_request_error", headers=dict(error.headers or {}))
+    return refusal(request, error.status_code, messages.get(error.status_code, error.detail), headers=dict(error.headers or {}))
 
 
 async def client_left(request: Request, error: Exception) -> Response:
@@ -259,23 +258,32 @@ async def client_left(request: Request, error: Exception) -> Response:
 
 
 async def bug(request: Request, error: Exception) -> Response:
-    return refusal(500, "the server made a mistake; its log has the details", "server_error")
+    return refusal(request, 500, "the server made a mistake; its log has the details", "server_error")
 
 
 app = Starlette(
     routes=[
         Route("/", index),
         Route("/tts", speak, methods=["GET", "POST"]),
+        Route("/tts/status/{id}", status),
+        Route("/tts/result/{id}", result),
+        Route("/tts/{id}", cancel, methods=["DELETE"]),
         Route("/voices", list_voices),
         Route("/v1/voices", list_voices),
         Route("/health", health),
         Route("/ready", ready),
+        Route("/metrics", metrics),
+        Route("/openapi.json", describe),
     ],
     exception_handlers={
         BadSpeech: bad_request,
         UnknownVoice: not_found,
         TooLarge: too_large,
         Full: full,
+        Stopped: stopped,
+        UnknownJob: unknown_job,
+        NotFinished: not_finished,
+        NotKept: not_kept,
         HTTPException: http_error,
         ClientDisconnect: client_left,
         Exception: bug,

@@ -65,7 +65,7 @@ def chunks_of(text: str, limit: int) -> list[str]:
     rest = clean(text)
     pieces: list[str] = []
     least, room = FIRST_CHUNK_BYTES
-    while size(rest) > (room := min(room, limit)) or (not pieces and size(rest) > least):
+    while _exceeds(rest, room := min(room, limit)) or (not pieces and _exceeds(rest, least)):
         at = _cut(rest, room, first=least if not pieces else None)
         pieces.append(rest[:at].strip())
         rest = rest[at:].strip()
@@ -73,10 +73,14 @@ def chunks_of(text: str, limit: int) -> list[str]:
     return [*pieces, rest] if rest or not pieces else pieces
 
 
+def _exceeds(text: str, room: int) -> bool:
+    return size(text[: room + 1]) > room
+
+
 def _cut(text: str, room: int, first: int | None) -> int:
     """Where to cut: the last sentence end, clause end or space within `room` bytes; or the first end past `first` bytes."""
-    head = text.encode()[: room + 1].decode(errors="ignore")
-    fits = text.encode()[:room].decode(errors="ignore")
+    start = text[: room + 1].encode()  # no character has less than a byte
+    head, fits = start[: room + 1].decode(errors="ignore"), start[:room].decode(errors="ignore")
     sentences = [m.end() for m in _SENTENCE_END.finditer(head) if not _TITLE_END.search(head[: m.start()])]
     clauses = [m.end() for m in _CLAUSE_END.finditer(head)]
     if first is not None:

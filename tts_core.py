@@ -159,20 +159,33 @@ class TTS:
 
     def plan(self, speech: Speech) -> Plan:
         """Chunks with exact lengths. Raises UnknownVoice, and BadSpeech for a duration no pace could meet."""
+        planning = self.planning(speech)
+        while True:
+            try:
+                next(planning)
+            except StopIteration as end:
+                return end.value
+
+    def planning(self, speech: Speech) -> Generator[None, None, Plan]:
+        """`plan` with a breath after each chunk: an hour of text takes longer than a solver step."""
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
         if speech.duration is None:
-            lines = self._lines(voice, speech.text, speech.speed)
+            lines = yield from self._lines(voice, speech.text, speech.speed)
             samples = self._joined_samples(voice, lines)
         else:
-            lines = self._fitted(voice, speech.text, speech.duration)
+            lines = yield from self._fitted(voice, speech.text, speech.duration)
             samples = round(speech.duration * SAMPLE_RATE)
         return Plan(voice, lines, samples, secrets.randbits(63) if speech.seed is None else speech.seed,
                     speech.steps or self._steps, self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength)  # fmt: skip
 
-    def _lines(self, voice: Voice, said: str, speed: float) -> list[Line]:
-        return [self._line(voice, piece, speed, joined=i > 0) for i, piece in enumerate(self._pieces(voice, said, speed))]
+    def _lines(self, voice: Voice, said: str, speed: float) -> Generator[None, None, list[Line]]:
+        lines: list[Line] = []
+        for piece in self._pieces(voice, said, speed):
+            lines.append(self._line(voice, piece, speed, joined=bool(lines)))
+            yield
+        return lines
 
     def _pieces(self, voice: Voice, said: str, speed: float) -> list[str]:
         return chunks_of(said, voice.script.bytes_in(self._max_frames - len(voice.mel), speed))
@@ -181,19 +194,22 @@ class TTS:
         line = voice.script.line(piece, speed, joined)
         return line if line.frames >= len(voice.mel) + LEAST_FRAMES else voice.script.line(piece, speed, joined, LEAST_FRAMES)
 
-    def _fitted(self, voice: Voice, said: str, duration: float) -> list[Line]:
+    def _fitted(self, voice: Voice, said: str, duration: float) -> Generator[None, None, list[Line]]:
         """Chunks that together last `duration`, at most HOP_SAMPLES - 1 samples more; each at the same pace."""
-        natural = self._joined_samples(voice, self._lines(voice, said, 1.0)) / SAMPLE_RATE
+        natural = self._joined_samples(voice, (yield from self._lines(voice, said, 1.0))) / SAMPLE_RATE
         pace = natural / duration
         if not SPEEDS[0] <= pace <= SPEEDS[1]:
             raise BadSpeech(f"duration {duration} s is too far from the {natural:.2f} s this text takes; "
                             f"possible are {natural / SPEEDS[1]:.2f} to {natural / SPEEDS[0]:.2f} s", "duration")  # fmt: skip
         pieces = self._pieces(voice, said, pace)
-        expected = [self._line(voice, piece, pace, joined=i > 0).frames - len(voice.mel) for i, piece in enumerate(pieces)]
+        expected = [line.frames - len(voice.mel) for line in (yield from self._lines(voice, said, pace))]
         samples = round(duration * SAMPLE_RATE) + CROSS_FADE_SAMPLES * (len(pieces) - 1)
         frames = math.ceil(samples / HOP_SAMPLES) + len(pieces)
         shares = np.diff(np.round(np.cumsum([0, *expected]) * (frames / sum(expected))).astype(int)).tolist()
-        lines = [voice.script.line(piece, pace, i > 0, share) for i, (piece, share) in enumerate(zip(pieces, shares, strict=True))]
+        lines: list[Line] = []
+        for piece, share in zip(pieces, shares, strict=True):
+            lines.append(voice.script.line(piece, pace, bool(lines), share))
+            yield
         if min(shares) < LEAST_FRAMES or [line.frames - len(voice.mel) for line in lines] != shares:
             raise BadSpeech(f"duration {duration} s is too short for this text, which takes {natural:.2f} s", "duration")
         return lines
@@ -202,7 +218,7 @@ class TTS:
         return sum((line.frames - len(voice.mel) - 1) * HOP_SAMPLES for line in lines) - CROSS_FADE_SAMPLES * (len(lines) - 1)
 
     def speak(self, plan: Plan) -> Iterator[np.ndarray | None]:
-        """None after each solver step, a place to breathe; float32 samples as they become final, plan.samples in all.
+        """None at each breath, a solver step or part of one; float32 samples as they become final, plan.samples in all.
 
         RuntimeError when the model makes no finite number."""
         noise = torch.Generator().manual_seed(plan.seed)

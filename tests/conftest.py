@@ -1,5 +1,6 @@
 """A real server with the embedded model, once for all tests; small random checkpoints where only lengths and errors matter."""
 
+import json
 import os
 import shutil
 import socket
@@ -23,30 +24,59 @@ READY_SECONDS = 60
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789"
 
 
+FIGURES: dict[str, object] = {}
+"""What long tests measured: the last line of `make soak`."""
+
+
+def pytest_unconfigure(config) -> None:
+    if FIGURES:
+        print(json.dumps(FIGURES))
+
+
+class Server:
+    """`uvicorn app:app` as a user starts it, on a free port, its jobs beside its log."""
+
+    def __init__(self, log: Path, app: str = "app:app", *options: str, **environment: str):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._log, self._command = log, [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), *options]
+        self._environment = os.environ | {"TTS_OUTPUTS": str(log.parent / "outputs")} | environment
+
+    def start(self, **environment: str) -> None:
+        """Returns when it is ready."""
+        with self._log.open("a") as out:
+            self.process = subprocess.Popen(self._command, cwd=ROOT, stdout=out, stderr=out, env=self._environment | environment)
+        end = time.monotonic() + READY_SECONDS
+        while True:
+            assert self.process.poll() is None and time.monotonic() < end, self._log.read_text()
+            try:
+                if httpx.get(f"{self.address}/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """The exit status after SIGTERM."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+
 @contextmanager
-def serving(log: Path, app: str = "app:app", clean: bool = True, **environment: str) -> Iterator[str]:
-    """`uvicorn app:app` as a user starts it, on a free port; yields its address. A `clean` one leaves no traceback in its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port)]
-    with log.open("w") as out:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out, env=os.environ | environment)
-        address = f"http://127.0.0.1:{port}"
-        try:
-            end = time.monotonic() + READY_SECONDS
-            while True:
-                assert process.poll() is None and time.monotonic() < end, log.read_text()
-                try:
-                    if httpx.get(f"{address}/ready").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.05)
-            yield address
-        finally:
-            process.terminate()
-            code = process.wait(30)
-    assert code in (0, -15), log.read_text()
+def serving(log: Path, app: str = "app:app", clean: bool = True, options: tuple[str, ...] = (), **environment: str) -> Iterator[str]:
+    """A server that ends with 0; yields its address. A `clean` one leaves no traceback in its log."""
+    server = Server(log, app, *options, **environment)
+    server.start()
+    try:
+        yield server.address
+    finally:
+        code = server.stop()
+    assert code == 0, log.read_text()
     assert ("Traceback" in log.read_text()) != clean, log.read_text()
 
 

@@ -25,16 +25,14 @@ def listener(deadline: float) -> turns.Listener:
 def test_the_earliest_deadline_goes_first(deadlines):
     async def main() -> list[int]:
         model, order = turns.Turns(), []
-        await model.take(listener(-1))
 
         async def ask(deadline: int) -> None:
-            await model.take(listener(deadline))
-            order.append(deadline)
-            model.give()
+            async with model.turn(listener(deadline)):
+                order.append(deadline)
 
-        asking = [asyncio.create_task(ask(d)) for d in deadlines]
-        await asyncio.sleep(0)
-        model.give()
+        async with model.turn(listener(-1)):
+            asking = [asyncio.create_task(ask(d)) for d in deadlines]
+            await asyncio.sleep(0)
         await asyncio.gather(*asking)
         return order
 
@@ -54,16 +52,15 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
             nonlocal inside
             mine = listener(draw.random())
             for step in range(5):
-                await model.take(mine)
-                inside += 1
-                try:
-                    assert inside == 1
-                    if breaks and step == 2:
-                        raise RuntimeError("inside a turn")
-                    mine.deadline += draw.random()
-                finally:
-                    inside -= 1
-                    model.give()
+                async with model.turn(mine):
+                    inside += 1
+                    try:
+                        assert inside == 1
+                        if breaks and step == 2:
+                            raise RuntimeError("inside a turn")
+                        mine.deadline += draw.random()
+                    finally:
+                        inside -= 1
             finished.append(number)
 
         fates = [draw.choice(["finish", "break", "leave"]) for _ in range(count)]
@@ -76,7 +73,8 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
         async with asyncio.timeout(5):
             await asyncio.gather(*tasks, return_exceptions=True)
             assert {i for i, fate in enumerate(fates) if fate == "finish"} <= set(finished)
-            await model.take(listener(0))
+            async with model.turn(listener(0)):
+                pass
 
     asyncio.run(main())
 
