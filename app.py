@@ -205,7 +205,13 @@ async def index(request: Request) -> Response:
 
 
 def refusal(
-    request: Request, status: int, message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None, headers: dict | None = None
+    request: Request,
+    status: int,
+    message: str,
+    kind: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    headers: dict | None = None,
 ) -> Response:
     if request.url.path == "/tts" and status != 500:  # a bug in a speech has been counted as failed
         request.state.studio.stats.outcomes["refused"] += 1
