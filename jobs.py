@@ -127,7 +127,7 @@ class Jobs:
         """Raises UnknownJob."""
         job = self._row(name)
         state = {"request_id": name, "status": job["state"], "priority": job["priority"], "created": job["created"],
-                 "progress": round(job["made"] / job["samples"], 3)}  # fmt: skip
+                 "seed": json.loads(job["speech"])["seed"], "progress": round(job["made"] / job["samples"], 3)}  # fmt: skip
         if job["state"] == "queued":
             ahead = self._read("SELECT count(*) FROM jobs WHERE state = 'queued' AND (due, created, id) < (?, ?, ?)", job["due"], job["created"], name)
             state["queue_position"] = ahead[0][0] + 1

@@ -15,7 +15,8 @@ ERROR = {
 JOB = {
     "type": "object", "required": ["request_id", "status"],
     "properties": {
-        "request_id": TEXT, "status": {"enum": [*STATES, "removed"]}, "priority": {"enum": list(PATIENCE_SECONDS)}, "created": NUMBER,
+        "request_id": TEXT, "status": {"enum": [*STATES, "removed"]}, "priority": {"enum": list(PATIENCE_SECONDS)},
+        "created": NUMBER, "seed": {"type": "integer"},
         "progress": {"type": "number", "minimum": 0, "maximum": 1}, "queue_position": {"type": "integer", "minimum": 1}, "error": TEXT,
         "result": {"type": "object", "required": ["output_path", "url", "sample_rate", "duration", "processing_time"]},
     },
