@@ -21,15 +21,15 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from checkpoint import ModelUnavailable
 from jobs import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
 from listeners import Full, Listening, reply_headers
 from machine import Machine
 from metrics import CONTENT_TYPE, render
 from openapi import description
+from speech import BadSpeech, Speech, UnknownVoice
 from stopping import Stopped, Stopping
 from studio import Studio
-from tts_core import EMBEDDED_MODEL, TTS, VOICES, BadSpeech, Speech, UnknownVoice
+from tts_core import EMBEDDED_MODEL, TTS, VOICES, ModelUnavailable
 from turns import Listener
 
 settings = Config()

@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 
 from audio import SAMPLE_RATE, pcm16, wav_header
 from machine import Machine
+from speech import BadSpeech, Speech, UnknownVoice
 from studio import Studio
-from tts_core import BadSpeech, Speech, UnknownVoice
 from turns import Errand, Listener
 
 PATIENCE_SECONDS = {"urgent": 0, "high": 10 * 60, "normal": 60 * 60, "low": 4 * 60 * 60}

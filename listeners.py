@@ -13,9 +13,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
 from metrics import FIRST_AUDIO, REAL_TIME_FACTOR
+from speech import BadSpeech, Speech, UnknownVoice
 from stopping import Stopped
 from studio import Studio
-from tts_core import BadSpeech, Plan, Speech, UnknownVoice
+from tts_core import Plan
 from turns import Listener
 
 STALL_SECONDS = 300

@@ -1,7 +1,7 @@
 """The routes in OpenAPI's words, with the limits that Speech itself checks."""
 
 from jobs import PATIENCE_SECONDS, STATES
-from tts_core import DEFAULT_VOICE, MOST_STEPS, SPEEDS
+from speech import DEFAULT_VOICE, MOST_STEPS, SPEEDS
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}

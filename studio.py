@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from audio import SAMPLE_RATE
-from tts_core import TTS, Plan, Speech
+from speech import Speech
+from tts_core import TTS, Plan
 from turns import Errand, Listener, Turns
 
 PLANNING_SECONDS = 0.01

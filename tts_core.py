@@ -17,77 +17,23 @@ import audio
 import checkpoint
 import device
 from audio import HOP_SAMPLES, SAMPLE_RATE
+from checkpoint import ModelUnavailable
+from mel import log_mel
 from sampler import Sampler
-from text import Letters, LettersScript, Line, Phonemes, PhonemesScript, chunks_of, clean, language_of, unspeakable
+from speech import DEFAULT_VOICE, SPEEDS, BadSpeech, Speech, UnknownVoice
+from text import chunks_of, clean, language_of
+from tokens import Letters, LettersScript, Line, Phonemes, PhonemesScript
 from vocoder import Vocoder
 
 HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
-DEFAULT_VOICE = "default"
 CROSS_FADE_SAMPLES = 3600
 """0.15 s, as upstream joins chunks."""
 LEAST_FRAMES = math.ceil(CROSS_FADE_SAMPLES / HOP_SAMPLES) + 1
 """Of speech in a chunk: what a cross-fade needs."""
-MOST_STEPS = 64
 LEAST_REFERENCE_SECONDS = 1.0
 REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
-SPEEDS = 0.25, 4.0
-
-
-class BadSpeech(ValueError):
-    """The caller's mistake, in words; `field` names it."""
-
-    def __init__(self, message: str, field: str | None = None):
-        super().__init__(message)
-        self.field = field
-
-
-class UnknownVoice(LookupError):
-    """No voice of that name; the message lists those there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Speech:
-    """What to say and how. Valid from birth: BadSpeech says what is wrong."""
-
-    text: str
-    voice: str = DEFAULT_VOICE
-    speed: float = 1.0
-    """1.0 keeps the voice's own pace; 0.25 to 4."""
-    duration: float | None = None
-    """Seconds the speech is to last, exactly; None: as long as it takes."""
-    seed: int | None = None
-    """Same text, voice, seed and settings: same samples. None draws one."""
-    steps: int | None = None
-    """Solver steps, 1 to 64; None: the checkpoint's own (7). More is slower and seldom better."""
-    cfg_strength: float | None = None
-    """Guidance, 0 to 10; None: the checkpoint's own. 0 halves the work."""
-
-    def __post_init__(self) -> None:
-        _check(isinstance(self.text, str), "text", "must be a string")
-        stray = unspeakable(self.text)
-        _check(stray is None, "text", f"has the control or half character U+{ord(stray or ' '):04X}; leave it out")
-        _check(bool(clean(self.text)), "text", "is empty")
-        _check(isinstance(self.voice, str), "voice", "must be a string")
-        _check(_number(self.speed) and SPEEDS[0] <= self.speed <= SPEEDS[1], "speed", f"must be a number from {SPEEDS[0]} to {SPEEDS[1]}")
-        _check(self.duration is None or (_number(self.duration) and 0 < self.duration <= 86_400), "duration", "must be seconds above 0, at most 86400")
-        _check(self.seed is None or (_whole(self.seed) and 0 <= self.seed < 2**63), "seed", "must be a whole number from 0 to 2^63 - 1")
-        _check(self.steps is None or (_whole(self.steps) and 1 <= self.steps <= MOST_STEPS), "steps", f"must be a whole number from 1 to {MOST_STEPS}")
-        _check(self.cfg_strength is None or (_number(self.cfg_strength) and 0 <= self.cfg_strength <= 10), "cfg_strength", "must be a number from 0 to 10")
-
-
-def _check(ok: bool, field: str, rule: str) -> None:
-    if not ok:
-        raise BadSpeech(f"{field} {rule}", field)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value: object) -> bool:
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +68,7 @@ class Plan:
 
 
 class TTS:
-    """One model and its voices. Raises checkpoint.ModelUnavailable, ValueError for a device or voice that cannot be used."""
+    """One model and its voices. Raises ModelUnavailable, ValueError for a device or voice that cannot be used."""
 
     def __init__(self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto"):
         self.device = device.choose(on)
@@ -154,7 +100,7 @@ class TTS:
         samples = audio.resample(samples / gain, rate)
         frames = len(samples) // HOP_SAMPLES
         # Upstream conditions on one frame more and then speaks it again; without it no scrap of the reference leads the speech.
-        mel = audio.log_mel(torch.from_numpy(samples))[:frames].to(self.device.place)
+        mel = log_mel(torch.from_numpy(samples))[:frames].to(self.device.place)
         return Voice(path.stem, said, language_of(said), len(samples) / SAMPLE_RATE, mel, gain, self._alphabet.script(said, frames))
 
     def plan(self, speech: Speech) -> Plan:
@@ -270,7 +216,7 @@ def main() -> None:
         speech = Speech(chosen.text, chosen.voice, chosen.speed, chosen.duration, chosen.seed, chosen.steps, chosen.cfg_strength)
         tts = TTS(chosen.model)
         plan = tts.plan(speech)
-    except (BadSpeech, UnknownVoice, checkpoint.ModelUnavailable, ValueError) as error:
+    except (BadSpeech, UnknownVoice, ModelUnavailable, ValueError) as error:
         sys.exit(f"{error}")
     pieces = [piece for piece in tts.speak(plan) if piece is not None]
     soundfile.write(chosen.file, np.concatenate(pieces), SAMPLE_RATE, subtype="PCM_16")

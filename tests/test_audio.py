@@ -10,13 +10,14 @@ import torch
 import audio
 import tts_core
 import vocoder
+from mel import log_mel
 
 
 def test_log_mel_is_upstreams():
     from f5_tts.model.modules import get_vocos_mel_spectrogram
 
     samples = torch.randn(24_123, generator=torch.Generator().manual_seed(1)) * 0.1
-    mine, theirs = audio.log_mel(samples), get_vocos_mel_spectrogram(samples[None])[0].T
+    mine, theirs = log_mel(samples), get_vocos_mel_spectrogram(samples[None])[0].T
     assert mine.shape == theirs.shape == (24_123 // 256 + 1, 100)
     torch.testing.assert_close(mine, theirs, atol=2e-4, rtol=0)
 
@@ -27,7 +28,7 @@ def test_vocoder_is_the_vocos_library_on_the_same_folder():
 
     folder = tts_core.EMBEDDED_MODEL / "vocoder"
     library = load_vocoder(is_local=True, local_path=str(folder), device="cpu").float()
-    mel = audio.log_mel(torch.from_numpy(audio.read_mono(tts_core.VOICES / "default.wav")[0]))
+    mel = log_mel(torch.from_numpy(audio.read_mono(tts_core.VOICES / "default.wav")[0]))
     with torch.inference_mode():
         mine = vocoder.Vocoder(folder, torch.device("cpu")).samples(mel)
         theirs = library.decode(mel.T[None])[0]

@@ -7,6 +7,7 @@ import torch
 
 import audio
 import tts_core
+from mel import log_mel
 from train import corpus, export, picture, texts
 from train.espeak import Espeak
 
@@ -66,5 +67,5 @@ def _spectrograms(file: Path, tts: tts_core.TTS) -> None:
         plan = tts.plan(tts_core.Speech(sentence, voice, seed=2))
         made = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
         both = ((audio.resample(said.samples, said.rate), "teacher"), (made, "voice"))
-        rows.append([(f"{voice}, {who}: {sentence}", audio.log_mel(torch.from_numpy(samples)).numpy()) for samples, who in both])
+        rows.append([(f"{voice}, {who}: {sentence}", log_mel(torch.from_numpy(samples)).numpy()) for samples, who in both])
     picture.spectrograms(file, rows)

@@ -22,6 +22,7 @@ from rich.progress import track
 
 import audio
 import text
+from mel import log_mel
 from train import align, texts
 from train.espeak import Espeak, Spoken
 
@@ -89,7 +90,7 @@ def utterance(sentence: str, teacher: Teacher, spoken: Spoken) -> Utterance | No
     samples = samples[skip * audio.HOP_SAMPLES : (skip + total) * audio.HOP_SAMPLES].clip(-1, 1)
     if max(frames) > 80 or total < 40:
         return None
-    mel = audio.log_mel(torch.from_numpy(samples))[:total].numpy().astype(np.float16)
+    mel = log_mel(torch.from_numpy(samples))[:total].numpy().astype(np.float16)
     return Utterance(sentence, symbols, frames, (samples * 32767).astype(np.int16), mel)
 
 

@@ -18,6 +18,7 @@ from rich.progress import track
 
 import audio
 import tts_core
+from mel import log_mel
 from train import card, corpus, export, texts
 from train.espeak import Espeak
 
@@ -74,7 +75,7 @@ def vietnamese(tts: tts_core.TTS, sentences: list[str], **settings) -> float:
     espeak = Espeak("vi")
 
     def mel(samples: np.ndarray) -> np.ndarray:
-        frames = audio.log_mel(torch.from_numpy(samples))[::2, :80].numpy()
+        frames = log_mel(torch.from_numpy(samples))[::2, :80].numpy()
         return (frames - frames.mean(axis=0)).T  # without the channel: what is said, not how loud or how muffled
 
     def read(sentence: str) -> np.ndarray:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import audio
+from mel import log_mel
 from train import corpus, loop
 
 BACKBONE = dict(input_channels=100, dim=256, intermediate_dim=768, num_layers=6)
@@ -30,7 +31,7 @@ def build() -> torch.nn.ModuleDict:
 
 def spectral_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """Log-magnitude L1 plus spectral convergence over RESOLUTIONS, and L1 of the log mel."""
-    total = MEL_WEIGHT * F.l1_loss(audio.log_mel(made), audio.log_mel(real))
+    total = MEL_WEIGHT * F.l1_loss(log_mel(made), log_mel(real))
     for size, hop in RESOLUTIONS:
         window = torch.hann_window(size, device=made.device)
         a, b = (torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (made, real))
