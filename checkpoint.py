@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors import safe_open
 
-from sampler import Arch
+from sampler import Arch, Wanted
 
 
 class ModelUnavailable(Exception):
@@ -26,7 +26,8 @@ class ModelUnavailable(Exception):
 class Checkpoint:
     name: str
     arch: Arch
-    weights: dict[str, torch.Tensor]
+    weights: Path
+    """For read_weights, as often as needed: what is read is not kept."""
     vocab: list[str]
     vocoder: Path
     tokenizer: str = "pinyin"
@@ -83,14 +84,14 @@ def _folder(folder: Path) -> Checkpoint:
         if not part.is_file():
             raise ModelUnavailable(f"{folder} is not complete: {part.relative_to(folder)} is missing")
     return _fitting(Checkpoint(
-        model["name"], arch, read_weights(weights), read_vocab(folder / "vocab.txt"), folder / "vocoder", durations=durations,
+        model["name"], arch, weights, read_vocab(folder / "vocab.txt"), folder / "vocoder", durations=durations,
         **{k: extra[k] for k in ("tokenizer", "max_seconds", "steps", "cfg_strength") if k in extra}))  # fmt: skip
 
 
 def _preset(name: str, preset: Preset) -> Checkpoint:
     weights, vocab = fetch(preset.repo, preset.weights), fetch(preset.repo, preset.vocab)
     vocoder, _ = (fetch(VOCODER_REPO, file).parent for file in VOCODER_FILES)
-    return _fitting(Checkpoint(name, preset.arch, read_weights(weights), read_vocab(vocab), vocoder))
+    return _fitting(Checkpoint(name, preset.arch, weights, read_vocab(vocab), vocoder))
 
 
 def fetch(repo: str, file: str) -> Path:
@@ -108,15 +109,21 @@ def fetch(repo: str, file: str) -> Path:
         raise ModelUnavailable(f"cannot fetch {file} of {repo}: {reason} Without network, put the files in a folder and name it in TTS_MODEL.") from None
 
 
-def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The transformer's tensors under upstream's names without `ema_model.transformer.`; fp16 or fp32 as stored."""
+def read_weights(path: Path, wanted: Wanted = lambda name: True) -> dict[str, torch.Tensor]:
+    """The wanted tensors of the transformer, under upstream's names without `ema_model.transformer.`; fp16 or fp32 as stored.
+
+    Mapped from the file: what is not touched is not read."""
     if path.suffix == ".safetensors":
-        stored = load_file(path)
-    else:
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # mapped: optimizer states in it are never read
-        stored = stored.get("ema_model_state_dict", stored.get("model_state_dict", stored))
-    prefix = "transformer."
-    return {k.removeprefix("ema_model.").removeprefix(prefix): v for k, v in stored.items() if k.removeprefix("ema_model.").startswith(prefix)}
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(key) for key in file.keys() if (name := _name(key)) and wanted(name)}  # noqa: SIM118
+    stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    stored = stored.get("ema_model_state_dict", stored.get("model_state_dict", stored))
+    return {name: tensor for key, tensor in stored.items() if (name := _name(key)) and wanted(name)}
+
+
+def _name(key: str) -> str | None:
+    key = key.removeprefix("ema_model.")
+    return key.removeprefix("transformer.") if key.startswith("transformer.") else None
 
 
 def read_vocab(path: Path) -> list[str]:
@@ -124,7 +131,8 @@ def read_vocab(path: Path) -> list[str]:
 
 
 def _fitting(checkpoint: Checkpoint) -> Checkpoint:
-    rows = len(checkpoint.weights["text_embed.text_embed.weight"]) - 1  # the first row is the filler
+    embedding = "text_embed.text_embed.weight"
+    rows = len(read_weights(checkpoint.weights, lambda name: name == embedding)[embedding]) - 1  # the first row is the filler
     if rows != len(checkpoint.vocab):
         raise ModelUnavailable(f"{checkpoint.name}: the vocabulary has {len(checkpoint.vocab)} tokens and the weights {rows}; they are not of one training run")
     return checkpoint

@@ -10,7 +10,7 @@ import torch
 class Device:
     place: torch.device
     dtype: torch.dtype
-    """Of the flow model's weights and activations; time, rope tables and the solver's state are float32 everywhere."""
+    """Of the flow model's matrix products; the solver's state is float32 everywhere."""
     reason: str
 
 
@@ -21,7 +21,10 @@ def choose(wanted: str = "auto") -> Device:
     if wanted == "cpu":
         torch.set_num_threads(_physical_cores())
         torch.set_flush_denormal(True)
-        return Device(torch.device("cpu"), torch.float32, "fp32: half precision is emulated, up to 160 times slower, on most processors")
+        native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
+        if native:
+            return Device(torch.device("cpu"), torch.bfloat16, f"bf16 products, the rest in fp32: this processor has {native[0]}")
+        return Device(torch.device("cpu"), torch.float32, "fp32: this processor emulates half precision, up to 160 times slower")
     if wanted == "mps" and torch.backends.mps.is_available():
         return Device(torch.device("mps"), torch.float32, "fp32: Apple's half precision overflows in F5's attention on some chips")
     if wanted.split(":")[0] == "cuda" and torch.cuda.is_available():

@@ -7,7 +7,7 @@ schedule (time embedding, AdaLN) or per chunk (text, reference, rope).
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +27,8 @@ PRUNED_STEPS = {
 SWAY = -1.0
 TEXT_KERNEL, POSITION_KERNEL, POSITION_GROUPS = 7, 31, 16
 HEAD_DIM = 64
+SCORES = 4_000_000
+"""Of attention, held at once: 8 MB in bfloat16."""
 TIME_FREQUENCIES = 256
 BREATH_SECONDS = 0.02
 """A solver step that has taken so long yields after its next block: a big model on a small machine still lets others in."""
@@ -55,44 +57,63 @@ def time_grid(steps: int) -> torch.Tensor:
     return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
 
 
+Wanted = Callable[[str], bool]
+Read = Callable[[Wanted], dict[str, torch.Tensor]]
+"""Reads from a checkpoint the tensors whose names are wanted: upstream's `transformer.…` without that prefix."""
+
+
+def _adaptive(name: str) -> bool:
+    """AdaLN and the time embedding: 42 % of the base model's weights. They depend on the time alone, so tables take their place."""
+    return name.startswith(("time_embed", "norm_out")) or "attn_norm" in name
+
+
 class Sampler:
-    """F5's DiT, its weights fused for inference.
+    """F5's DiT, its weights fused for inference. Raises KeyError where one is missing.
 
-    `weights` are upstream's `transformer.…` tensors without that prefix. Raises KeyError where one is missing."""
+    `dtype` is that of the blocks' matrix products. bfloat16 has too few digits for what is summed up: there the residual stream, norms
+    and everything outside the blocks are float32. Time, its tables and the solver's state are float32 always."""
 
-    def __init__(self, arch: Arch, weights: dict[str, torch.Tensor], device: torch.device, dtype: torch.dtype):
-        self.arch, self.device, self.dtype = arch, device, dtype
-        # Time, its embedding and AdaLN stay fp32: in fp16 the first step is 19 % short.
-        self._fp32 = {k: v.to(device, torch.float32) for k, v in weights.items() if k.startswith(("time_embed", "norm_out")) or "attn_norm" in k}
-        w = {k: v.to(device, dtype) for k, v in weights.items() if k not in self._fp32}
-        self._w = w
-        into = w["input_embed.proj.weight"]
-        self._from_x, self._from_cond, self._from_text = into.split([MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
+    def __init__(self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype):
+        self.arch, self.device, self.dtype, self._read = arch, device, dtype, read
+        self._stream_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
+        w = read(lambda name: not _adaptive(name))
         self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
+        self._position = [w.pop(f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}").to(device, dtype) for layer in (0, 2) for kind in ("weight", "bias")]
+        self._w = {name: weight.to(device, self._stream_dtype) for name, weight in w.items()}
+        into = self._w["input_embed.proj.weight"]
+        self._from_x, self._from_cond, self._from_text = into.split([MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
         self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
+        # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
+        self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
 
     def _fuse(self, w: dict[str, torch.Tensor], at: str) -> dict[str, torch.Tensor]:
         # Rope pairs (0,1), (2,3)… become (0,32), (1,33)…: q·k does not change, and the rotation needs no interleaving.
-        order = torch.arange(HEAD_DIM, device=self.device).view(-1, 2).t().reshape(-1)
-        rows = (torch.arange(self.arch.heads, device=self.device)[:, None] * HEAD_DIM + order).reshape(-1)
+        order = torch.arange(HEAD_DIM).view(-1, 2).t().reshape(-1)
+        rows = (torch.arange(self.arch.heads)[:, None] * HEAD_DIM + order).reshape(-1)
+        scale = HEAD_DIM**-0.5  # attention's own: a power of two, exact in any format
+        norm = self.arch.qk_norm
+
+        def taken(name: str) -> torch.Tensor:
+            return w.pop(at + name).to(self.device, self.dtype)
 
         def joined(kind: str) -> torch.Tensor:
-            q, k, v = (w.pop(f"{at}attn.to_{name}.{kind}") for name in "qkv")
-            return torch.cat([q[rows], k[rows], v])
+            q, k, v = (taken(f"attn.to_{name}.{kind}") for name in "qkv")
+            return torch.cat([q[rows] if norm else q[rows] * scale, k[rows], v])
 
         block = {"qkv": joined("weight"), "qkv_bias": joined("bias")}
         names = {"out": "attn.to_out.0", "up": "ff.ff.0.0", "down": "ff.ff.2"}
         for short, name in names.items():
-            block[short], block[short + "_bias"] = w.pop(f"{at}{name}.weight"), w.pop(f"{at}{name}.bias")
-        if self.arch.qk_norm:
-            block["q_norm"], block["k_norm"] = (w.pop(f"{at}attn.{n}_norm.weight")[order] for n in "qk")
+            block[short], block[short + "_bias"] = taken(f"{name}.weight"), taken(f"{name}.bias")
+        if norm:
+            block["q_norm"], block["k_norm"] = taken("attn.q_norm.weight")[order] * scale, taken("attn.k_norm.weight")[order]
         return block
 
     def _schedule(self, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each solver step: every block's six AdaLN vectors (depth, 6, dim), and the last norm's scale and shift (2, dim)."""
         if steps not in self._schedules:
-            w, t = self._fp32, time_grid(steps)[:-1].to(self.device)
+            w = {name: weight.to(self.device, torch.float32) for name, weight in self._read(_adaptive).items()}
+            t = time_grid(steps)[:-1].to(self.device)
             half = TIME_FREQUENCIES // 2
             angle = 1000 * t[:, None] * torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
             hidden = torch.cat([angle.sin(), angle.cos()], dim=-1)
@@ -104,7 +125,7 @@ class Sampler:
             last = F.linear(hidden, w["norm_out.linear.weight"], w["norm_out.linear.bias"]).view(steps, 2, self.arch.dim)
             blocks[:, :, [1, 4]] += 1  # scales: norm(x) * (1 + scale)
             last[:, 0] += 1
-            self._schedules[steps] = list(zip(blocks.to(self.dtype), last.to(self.dtype), strict=True))
+            self._schedules[steps] = list(zip(blocks.to(self._stream_dtype), last.to(self._stream_dtype), strict=True))
         return self._schedules[steps]
 
     def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
@@ -137,7 +158,7 @@ class Sampler:
         reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
         guidance 0 costs one forward per step, anything else two."""
         frames = len(noise)
-        given = F.pad(reference.to(self.dtype), (0, 0, 0, frames - len(reference)))
+        given = F.pad(reference.to(self._stream_dtype), (0, 0, 0, frames - len(reference)))
         bias = self._w["input_embed.proj.bias"]
         fixed = [F.linear(given, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
         if guidance:
@@ -154,20 +175,19 @@ class Sampler:
         return x
 
     def _velocity(self, x, conditions, rope, blocks, last) -> Generator[None, None, torch.Tensor]:
-        arch, w = self.arch, self._w
+        w, size = self._w, (self.arch.dim,)
         began = time.perf_counter()
-        h = conditions + F.linear(x.to(self.dtype), self._from_x)
-        position = h.transpose(1, 2)
-        for layer in (0, 2):
-            at = f"input_embed.conv_pos_embed.conv1d.{layer}."
-            position = F.mish(F.conv1d(position, w[at + "weight"], w[at + "bias"], padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
+        h = conditions + F.linear(x.to(self._stream_dtype), self._from_x)
+        position = h.transpose(1, 2).to(self.dtype)
+        for weight, bias in (self._position[:2], self._position[2:]):
+            position = F.mish(F.conv1d(position, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
         h = h + position.transpose(1, 2)
-        size = (arch.dim,)
         for block, (shift, scale, gate, ff_shift, ff_scale, ff_gate) in zip(self._blocks, blocks, strict=True):
-            y = self._attend(F.layer_norm(h, size, scale, shift, 1e-6), block, rope)
-            h = torch.addcmul(h, gate, y)
-            y = F.gelu(F.linear(F.layer_norm(h, size, ff_scale, ff_shift, 1e-6), block["up"], block["up_bias"]), approximate="tanh")
-            h = torch.addcmul(h, ff_gate, F.linear(y, block["down"], block["down_bias"]))
+            y = self._attend(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, rope)
+            h = torch.addcmul(h, gate, y.to(h.dtype))
+            y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
+            y = F.gelu(F.linear(y, block["up"], block["up_bias"]), approximate="tanh")
+            h = torch.addcmul(h, ff_gate, F.linear(y, block["down"], block["down_bias"]).to(h.dtype))
             if time.perf_counter() - began > BREATH_SECONDS:
                 yield
                 began = time.perf_counter()
@@ -181,8 +201,16 @@ class Sampler:
             k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)
         roped = self.arch.pe_attn_head
         q, k = _rotate(q, rope, roped), _rotate(k, rope, roped)
-        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, frames, -1)
-        return F.linear(y, block["out"], block["out_bias"])
+        y = _plain_attention(q, k, v) if self._plain_attention else F.scaled_dot_product_attention(q, k, v, scale=1.0)
+        return F.linear(y.transpose(1, 2).reshape(count, frames, -1), block["out"], block["out_bias"])
+
+
+def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """(count, heads, frames, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
+    frames = q.shape[-2]
+    heads = max(1, SCORES // frames**2)
+    parts = zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True)
+    return torch.cat([torch.softmax(q @ k.transpose(1, 2), dim=-1) @ v for q, k, v in parts]).view(q.shape)
 
 
 def _rotate(x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], heads: int | None) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Text and a voice in, 24 kHz samples out. Knows nothing of HTTP.   Try: python tts_core.py "Hello there." hello.wav"""
 
 import argparse
+import functools
 import math
 import os
 import secrets
@@ -75,10 +76,12 @@ class TTS:
         loaded = checkpoint.load(str(model))
         self.model, self._max_frames = loaded.name, loaded.max_seconds * SAMPLE_RATE / HOP_SAMPLES
         self._steps, self._cfg_strength = loaded.steps, loaded.cfg_strength
-        self._sampler = Sampler(loaded.arch, loaded.weights, self.device.place, self.device.dtype)
-        # Kept for the chunk that fp16 cannot hold; on CPU and MPS everything is fp32 already.
-        self._spare = (loaded.arch, loaded.weights) if self.device.dtype != torch.float32 else None
-        self._vocoder = Vocoder(loaded.vocoder, self.device.place)
+        read = functools.partial(checkpoint.read_weights, loaded.weights)
+        self._sampler = Sampler(loaded.arch, read, self.device.place, self.device.dtype)
+        # For the chunk that fp16 cannot hold; the other formats have fp32's range.
+        self._spare = (loaded.arch, read) if self.device.dtype == torch.float16 else None
+        # On GPUs its part is too small to gain from half precision.
+        self._vocoder = Vocoder(loaded.vocoder, self.device.place, torch.bfloat16 if self.device.dtype == torch.bfloat16 else torch.float32)
         self._alphabet = Phonemes(loaded.vocab, loaded.durations) if loaded.durations else Letters(loaded.vocab, loaded.tokenizer)
         self.voices = {path.stem: self._voice(path) for path in sorted(voices.glob("*.wav"))}
         if DEFAULT_VOICE not in self.voices:
@@ -196,8 +199,8 @@ class TTS:
         """The sampler, and where it runs in half precision a slower one that cannot overflow."""
         yield self._sampler
         if self._spare:
-            arch, weights = self._spare
-            yield Sampler(arch, weights, self.device.place, torch.float32)
+            arch, read = self._spare
+            yield Sampler(arch, read, self.device.place, torch.float32)
 
 
 def main() -> None:

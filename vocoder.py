@@ -15,13 +15,15 @@ _LOUDEST = 1e2
 class Vocoder:
     """`folder` holds config.yaml and pytorch_model.bin.
 
-    Always fp32: it is a few per cent of the work, and exp and the inverse transform want the range."""
+    `dtype` is that of the blocks' matrix products; the rest is fp32, because exp and the inverse transform want range and digits."""
 
-    def __init__(self, folder: Path, device: torch.device):
+    def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32):
         config = yaml.safe_load((folder / "config.yaml").read_text())
         self._layers = config["backbone"]["init_args"]["num_layers"]
         weights = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
-        self._w = {k: v.to(device, torch.float32) for k, v in weights.items() if k.startswith(("backbone.", "head.out."))}
+        used = {k: v for k, v in weights.items() if k.startswith(("backbone.", "head.out."))}
+        self._w = {k: v.to(device, dtype if "pwconv" in k else torch.float32) for k, v in used.items()}
+        self._dtype = dtype
         self._window = torch.hann_window(FFT_SAMPLES, device=device)
 
     def samples(self, mel: torch.Tensor) -> torch.Tensor:
@@ -33,9 +35,9 @@ class Vocoder:
         for i in range(self._layers):
             at = f"backbone.convnext.{i}."
             y = F.conv1d(h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=_KERNEL // 2, groups=size[0])[0].t()
-            y = F.layer_norm(y, size, w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
+            y = F.layer_norm(y, size, w[at + "norm.weight"], w[at + "norm.bias"], 1e-6).to(self._dtype)
             y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
-            h = torch.addcmul(h, F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]), w[at + "gamma"])
+            h = torch.addcmul(h, F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
         h = F.layer_norm(h, size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6)
         magnitude, phase = F.linear(h, w["head.out.weight"], w["head.out.bias"]).t().chunk(2)
         spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)

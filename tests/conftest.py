@@ -18,6 +18,7 @@ import yaml
 from safetensors.torch import save_file
 
 import tts_core
+from sampler import Read, Sampler
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60
@@ -111,6 +112,22 @@ def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     shutil.copytree(ROOT / "models" / "tiny" / "vocoder", folder / "vocoder", dirs_exist_ok=True)
     return folder
+
+
+def held(weights: dict[str, torch.Tensor]) -> Read:
+    """Weights in memory, as a sampler reads them."""
+    return lambda wanted: {name: weight for name, weight in weights.items() if wanted(name)}
+
+
+@torch.inference_mode()
+def solved(sampler: Sampler, *inputs) -> torch.Tensor:
+    """The mel, whatever breaths are taken on the way."""
+    solving = sampler.solve(*inputs)
+    while True:
+        try:
+            next(solving)
+        except StopIteration as end:
+            return end.value
 
 
 @pytest.fixture(scope="session")

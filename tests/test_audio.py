@@ -32,8 +32,11 @@ def test_vocoder_is_the_vocos_library_on_the_same_folder():
     with torch.inference_mode():
         mine = vocoder.Vocoder(folder, torch.device("cpu")).samples(mel)
         theirs = library.decode(mel.T[None])[0]
+        quick = vocoder.Vocoder(folder, torch.device("cpu"), torch.bfloat16).samples(mel)
     assert mine.shape == ((len(mel) - 1) * 256,)
     torch.testing.assert_close(mine, theirs, atol=5e-4, rtol=0)
+    noise = 10 * torch.log10((mine - quick).square().mean() / mine.square().mean())
+    assert noise < -45, f"bf16 adds noise at {noise:.0f} dB"
 
 
 def test_header_is_what_the_wave_module_writes():
