@@ -27,7 +27,7 @@ _ASS = re.compile(r"^\[(?:script info|events|v4\+? styles)\]", re.IGNORECASE | r
 _ASS_FIELDS = re.compile(r"\s*(?:layer|marked)\s*,start,end,style,(?:name|actor),marginl,marginr,marginv,effect,text")
 _ASS_TIME = re.compile(r"\s*\d{1,2}:\d{1,2}:[0-5]?\d(?:[.,]\d{1,3})?\s*")
 _NEAR_WESTERN = ("cp1252", "cp1250", "cp1257", "mac_latin2")
-_SIGN_IN_WORD = re.compile(r"[^\W\d_][¹³¿£¥]")
+_SIGN_IN_WORD = re.compile(r"[^\W\d_][¹³¿£¥]|[¹³£¥][^\W\d_]")
 _VTT_BLOCKS = ("NOTE", "STYLE", "REGION")
 _VTT_SPEAKER = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
 _GLUE = re.compile(r"<(?:br ?/?|(?:\d+:)?\d\d:\d\d\.\d{3})>", re.IGNORECASE)
@@ -111,8 +111,8 @@ def _decoded(path: Path) -> tuple[str, str]:
         try:
             return raw.decode("utf-8-sig"), "utf-8"
         except UnicodeDecodeError as error:
-            mostly = raw.decode("utf-8", "replace")
-            if sum(c > "\x7f" for c in mostly) > 10 * mostly.count("\ufffd"):
+            mostly = [c for c in raw.decode("utf-8", "replace") if c > "\x7f"]
+            if len(mostly) > 3 * mostly.count("\ufffd"):
                 raise BadSubtitle(f"{path}, line {1 + raw[: error.start].count(10)}: not UTF-8, as the rest of the file is; type the line again") from None
     guesses = charset_normalizer.from_bytes(raw)
     best = guesses.best()
@@ -256,4 +256,4 @@ def report(cues: list[Cue], path: Path, voices: dict[str, str], fastest: float) 
 def strangers(cues: list[Cue], voices: dict[str, str]) -> str:
     """Who speaks without a voice of his own, where a map of voices was given."""
     counted = Counter(cue.speaker for cue in cues if cue.text and cue.speaker and cue.speaker.casefold() not in voices)
-    return "no voice of their own: " + ", ".join(f"{name} ({many} cues)" for name, many in counted.items()) if voices and counted else ""
+    return "no voice of their own: " + ", ".join(f"{name} ({many})" for name, many in counted.items()) if voices and counted else ""

@@ -13,9 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 CHECKPOINT = ".checkpoint.json"
-QUICK_SECONDS = 0.01
-PAUSE_SECONDS = 0.3
-"""A checkpoint that takes longer than QUICK_SECONDS to write (thousands of cues) is written no more often than this."""
+LARGE_CUES, PAUSE_SECONDS = 1000, 0.3
+"""With so many cues spoken the checkpoint takes milliseconds to write, and is written at most this often; before, after every change."""
 
 
 class BadCheckpoint(ValueError):
@@ -48,7 +47,7 @@ class Ledger:
 
     def __init__(self, folder: Path):
         self._path = folder / CHECKPOINT
-        self._saved_at, self._save_seconds, self._unsaved = 0.0, 0.0, False
+        self._saved_at, self._unsaved = 0.0, False
         self.completed: set[int] = set()
         self.in_progress: set[int] = set()
         self.failed: dict[int, dict] = {}
@@ -98,14 +97,12 @@ class Ledger:
 
     def save(self, at_once: bool = False) -> None:
         self._unsaved = True
-        if not at_once and self._save_seconds > QUICK_SECONDS and time.monotonic() - self._saved_at < PAUSE_SECONDS:
+        if not at_once and len(self.cues) > LARGE_CUES and time.monotonic() - self._saved_at < PAUSE_SECONDS:
             return
-        began = time.monotonic()
         beside = self._path.with_name(CHECKPOINT + ".part")
         beside.write_text(self._text(), encoding="utf-8")
         os.replace(beside, self._path)
-        self._saved_at = time.monotonic()
-        self._save_seconds, self._unsaved = self._saved_at - began, False
+        self._saved_at, self._unsaved = time.monotonic(), False
 
     def save_what_waits(self) -> None:
         if self._unsaved:

@@ -128,8 +128,8 @@ class Servers:
     @asynccontextmanager
     async def _least_busy(self) -> AsyncIterator[Server]:
         now = asyncio.get_running_loop().time
-        while not (awake := [server for server in self._servers if server.rests_until <= now()]):
-            await asyncio.sleep(min(server.rests_until for server in self._servers) - now())  # noqa: ASYNC110 - a rest has a known end
+        while not (awake := [server for server in self._servers if server.rests_until <= now()]):  # noqa: ASYNC110 - a rest has a known end
+            await asyncio.sleep(min(server.rests_until for server in self._servers) - now())
         server = min(awake, key=lambda server: server.busy)
         server.busy += 1
         try:

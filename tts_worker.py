@@ -119,7 +119,7 @@ class Run:
         spoken = self.ledger.cues.get(cue.index)
         if spoken is None or (self.job.fit and spoken.natural is None):
             return False
-        line = self.job.line(cue, spoken.natural, self.rooms[cue.index])
+        line = self.job.line(cue, spoken.natural if self.job.fit else None, self.rooms[cue.index])
         return self.ledger.holds(cue.index, fingerprint(line, self.servers.model), self.job.output / cue.file_name)
 
     async def speak_all(self) -> None:
@@ -168,7 +168,8 @@ class Run:
         completed, failed, speaking, total = len(self.ledger.completed), len(self.ledger.failed), len(self.ledger.in_progress), len(self.cues)
         elapsed = (time.monotonic() - self.began) / 60
         new = completed - self.done_before
-        eta = f"{elapsed / new * (total - completed):.1f}m" if new else "unknown"
+        left = total - completed
+        eta = f"{elapsed / new * left:.1f}m" if new else "unknown" if left else "0.0m"
         return f"{completed}/{total} completed, {failed} failed, {speaking} in progress", f"Elapsed: {elapsed:.1f}m, ETA: {eta}"
 
     async def _show(self) -> None:
@@ -232,8 +233,9 @@ async def run(job: Job, all_cues: list[Cue], ledger: Ledger) -> int:
         except asyncio.CancelledError:
             print(f"interrupted: {this.figures()[0]}; the same command goes on", file=sys.stderr)
             raise
-        except OSError as error:
-            print(f"stopped: {error.strerror}: {error.filename or job.output}; with that put right, the same command goes on", file=sys.stderr)
+        except (OSError, Unsuited) as error:
+            why = f"{error.strerror}: {error.filename or job.output}" if isinstance(error, OSError) else error
+            print(f"stopped: {why}; with that put right, the same command goes on", file=sys.stderr)
             return SOME_FAILED
     return code
 
@@ -302,6 +304,8 @@ def main() -> int:
         if chosen.check:
             print(*cues.report(all_cues, job.srt, voices, job.max_speed), sep="\n")
             return SPOKEN
+        if unknown := cues.strangers(all_cues, voices):
+            print(unknown, file=sys.stderr)
         return speak(job, all_cues)
     except KeyboardInterrupt:
         return INTERRUPTED
