@@ -337,11 +337,13 @@ def killed_run(film: Path, out: Path, server: Scripted, draw: random.Random, who
 
     def reader() -> None:
         while not stop.is_set():
-            with contextlib.suppress(FileNotFoundError):  # before the first one
+            with contextlib.suppress(FileNotFoundError):  # before the first checkpoint
+                sizes = {file.name: file.stat().st_size for file in out.glob("audio_*.wav")}
                 kept = checkpoint(out)
                 read.append(len(kept["completed"]))
-                for index in kept["completed"]:
-                    assert (out / f"audio_{index:04d}.wav").stat().st_size == len(whole[f"audio_{index:04d}.wav"])
+                assert all(size == len(whole[name]) for name, size in sizes.items()), "a file in place is a whole file"
+                assert {f"audio_{int(index):04d}.wav" for index in kept["cues"]} >= sizes.keys(), "a kill now would forget a file in place"
+                assert all((out / f"audio_{index:04d}.wav").exists() for index in kept["completed"])
 
     with working(film, out, "--workers", "3", servers=[server]) as process, contextlib.ExitStack() as after:
         thread = threading.Thread(target=reader)
