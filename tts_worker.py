@@ -310,8 +310,10 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Away as error:
-        print(f"no server answers: {error}. Start one, or correct --server", file=sys.stderr)
-    except (BadUsage, BadSubtitle, BadCheckpoint, Refused, Unsuited) as error:
+        print(f"no server answers: {error}; start one, or correct --server", file=sys.stderr)
+    except Refused as error:
+        print(f"{error}; is --server the address alone, such as http://127.0.0.1:8000?", file=sys.stderr)
+    except (BadUsage, BadSubtitle, BadCheckpoint, Unsuited) as error:
         print(error, file=sys.stderr)
     except OSError as error:
         print(f"cannot go on: {error.strerror or error}: {error.filename or job.output}", file=sys.stderr)

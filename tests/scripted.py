@@ -114,6 +114,8 @@ class Scripted:
             asked = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
             headers = {"x-audio-duration": f"{natural_seconds(asked['text']):.3f}"}
             return await self._send(writer, Reply(headers=headers) if self.tells_lengths else Reply(405), bodiless=True)
+        if (method, target) != ("POST", "/tts"):
+            return await self._send(writer, Reply(404, b"Not Found", "text/plain"))
         line = json.loads(body)
         self.asked.append(line)
         if self.refuses in line:

@@ -622,6 +622,7 @@ def test_mistakes_are_refused_before_the_first_request(film, out, tmp_path):
             ("--track", str(tmp_path)): "is a folder",
             ("--server", "127.0.0.1:8000"): "needs the form http://127.0.0.1:8000",
             ("--server", other.url): "speaks with the model",
+            ("--server", f"{other.url}/v1"): "is --server the address alone",
         }.items():
             done = work(film, out, *options, servers=[server], expect=2)
             assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
