@@ -1,6 +1,7 @@
 """What has been spoken in a folder, and with which words: .checkpoint.json. Knows nothing of servers or subtitles.
 
-Valid JSON at every instant: it is written beside itself and renamed. Delete it to start over."""
+Valid JSON at every instant: it is written beside itself and renamed. Delete it to start over.
+Try: python -m json.tool output_audio/.checkpoint.json"""
 
 import contextlib
 import datetime

@@ -88,10 +88,11 @@ class Servers:
             reply = await self._http.get(f"{server.url}/health", timeout=HEALTH_TIMEOUTS)
             _raise_for_status(server, reply)
         told = _json(reply)
-        voices, model = told.get("voices"), str(told.get("model", "unknown"))
-        missing = sorted(self._voices - set(voices)) if isinstance(voices, list) else []
+        model, voices = str(told.get("model", "unknown")), told.get("voices")
+        names = [str(voice.get("name")) if isinstance(voice, dict) else str(voice) for voice in voices] if isinstance(voices, list) else []
+        missing = sorted(self._voices - set(names)) if names else []  # a server that lists none is taken at its word when it is asked
         if missing:
-            raise Unsuited(f"{server.url} has no voice {', '.join(map(repr, missing))}; it has: {', '.join(map(str, voices or []))}")
+            raise Unsuited(f"{server.url} has no voice {', '.join(map(repr, missing))}; it has: {', '.join(names)}")
         if self.model not in ("", model):
             raise Unsuited(f"{server.url} speaks with the model {model!r} and another with {self.model!r}: one film would have two")
         self.model, server.known = model, True
@@ -99,7 +100,9 @@ class Servers:
     async def natural_seconds(self, text: str, voice: str | None) -> float | None:
         """How long the text takes at the voice's own pace, without any inference; None where the server does not tell."""
         params = httpx.QueryParams({"text": text} | ({"voice": voice} if voice else {}))
-        return await self._patiently.wraps(self._natural_once)(params) if len(str(params)) <= MOST_URL_BYTES else None
+        if len(str(params)) > MOST_URL_BYTES:
+            return None
+        return await self._patiently.wraps(self._stubbornly.wraps(self._natural_once))(params)
 
     async def _natural_once(self, params: httpx.QueryParams) -> float | None:
         async with self._least_busy() as server:

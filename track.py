@@ -1,6 +1,6 @@
 """Spoken cues and their times in, one sound file out. Written in time order, a cue at a time, so that a film needs no more memory than a line.
 
-Knows nothing of subtitles or servers: it is handed times and WAV files."""
+Knows nothing of subtitles or servers: it is handed times and WAV files. Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav"""
 
 import os
 import wave

@@ -245,16 +245,15 @@ def speak(job: Job, all_cues: list[Cue]) -> int:
     if job.track:
         _check(cues.length(all_cues) <= track.LONGEST_SECONDS, f"{job.srt} lasts over 24 hours, more than a WAV file holds; correct its last time")
         _check(not job.track.is_dir(), f"--track {job.track} is a folder; name a file in it")
-        track.part_of(job.track).touch()  # to hear now that the folder is missing or closed, not after an hour
     job.output.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(job.output / ".lock", timeout=0):
+            if job.track:  # its folder is missing or closed: better heard now than after an hour
+                track.part_of(job.track).touch()
+                track.part_of(job.track).unlink()
             return asyncio.run(run(job, all_cues, Ledger(job.output)))
     except filelock.Timeout:
         raise BadUsage(f"another run works in {job.output}; wait for it, or choose another --output") from None
-    finally:
-        if job.track:
-            track.part_of(job.track).unlink(missing_ok=True)
 
 
 def read_voices(file: Path) -> dict[str, str]:

@@ -62,7 +62,7 @@ class Scripted:
         """When each cue's request began and ended."""
         self.spoken: list[dict] = []
         """Sent to the last byte."""
-        self.heads = 0
+        self.heads, self.broken_heads = 0, 0
         self.now, self.most = 0, 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
@@ -111,6 +111,8 @@ class Scripted:
             return await self._send(writer, Reply(body=json.dumps({"model": self.model, "voices": self.voices}).encode(), kind="application/json"))
         if method == "HEAD":
             self.heads += 1
+            if self.heads <= self.broken_heads:
+                return False
             asked = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
             headers = {"x-audio-duration": f"{natural_seconds(asked['text']):.3f}"}
             return await self._send(writer, Reply(headers=headers) if self.tells_lengths else Reply(405), bodiless=True)
