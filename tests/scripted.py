@@ -1,0 +1,163 @@
+"""A server that speaks as it is told to: a tone per text, delays, truncated replies, JSON errors, downtime. Not part of the product."""
+
+import asyncio
+import hashlib
+import io
+import json
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+RATE = 24_000
+SECONDS_PER_CHARACTER = 0.05
+SILENT_SECONDS = 0.12
+"""Before the tone, as a real voice has."""
+
+Script = Callable[["Scripted", dict], "Reply | float | None"]
+
+
+@dataclass
+class Reply:
+    """What to send instead of speech."""
+
+    status: int = 200
+    body: bytes = b""
+    kind: str = "audio/wav"
+    headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    """Bytes after which the connection is dropped."""
+
+
+def natural_seconds(text: str) -> float:
+    return round(0.3 + SECONDS_PER_CHARACTER * len(text), 3)
+
+
+def speech(line: dict) -> bytes:
+    """A WAV file that differs with everything asked for; its length is the text's, or the duration."""
+    seconds = line.get("duration") or natural_seconds(line["text"]) / line.get("speed", 1.0)
+    silence = np.zeros(round(SILENT_SECONDS * RATE))
+    pitch = 200 + int(hashlib.sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()[:6], 16) % 2000
+    tone = 0.5 * np.sin(2 * np.pi * pitch * np.arange(max(0, round(seconds * RATE) - len(silence))) / RATE)
+    samples = np.concatenate([silence, tone])[: round(seconds * RATE)]
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, RATE, 0, "NONE", ""))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return out.getvalue()
+
+
+class Scripted:
+    """`script(self, line)` returns a Reply, or seconds to wait before the speech, or None. Runs in a thread of its own."""
+
+    def __init__(self, script: Script | None = None, model: str = "scripted", voices: list[str] | None = None, tells_lengths: bool = True, refuses: str = ""):
+        self.script, self.model, self.voices, self.tells_lengths, self.refuses = script, model, voices or ["default", "rms"], tells_lengths, refuses
+        self.asked: list[dict] = []
+        self.spans: list[tuple[float, float]] = []
+        """When each cue's request began and ended."""
+        self.spoken: list[dict] = []
+        """Sent to the last byte."""
+        self.heads, self.broken_heads = 0, 0
+        self.now, self.most = 0, 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def up(self) -> None:
+        async def listen() -> None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+            self._port = self._server.sockets[0].getsockname()[1]
+
+        asyncio.run_coroutine_threadsafe(listen(), self._loop).result(10)
+
+    def down(self) -> None:
+        """As kill -9: no more connections, and those there are break."""
+
+        async def close() -> None:
+            self._server.close()
+            for writer in self._writers:
+                writer.transport.abort()
+
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result(10)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                method, target, _ = head[0].split()
+                length = next((int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0)
+                body = await reader.readexactly(length)
+                if not await self._answer(method, target, body, writer):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.transport.abort()
+
+    async def _answer(self, method: str, target: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
+        if target == "/health":
+            return await self._send(writer, Reply(body=json.dumps({"model": self.model, "voices": self.voices}).encode(), kind="application/json"))
+        if method == "HEAD":
+            self.heads += 1
+            if self.heads <= self.broken_heads:
+                return False
+            asked = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
+            headers = {"x-audio-duration": f"{natural_seconds(asked['text']):.3f}"}
+            return await self._send(writer, Reply(headers=headers) if self.tells_lengths else Reply(405), bodiless=True)
+        if (method, target) != ("POST", "/tts"):
+            return await self._send(writer, Reply(404, b"Not Found", "text/plain"))
+        line = json.loads(body)
+        self.asked.append(line)
+        if self.refuses in line:
+            message = json.dumps({"error": {"message": f"unknown field '{self.refuses}'"}}).encode()
+            return await self._send(writer, Reply(400, message, "application/json"))
+        told = self.script(self, line) if self.script else None
+        if isinstance(told, Reply):
+            return await self._send(writer, told)
+        began = time.monotonic()
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(told or 0)
+            sent = await self._send(writer, Reply(body=speech(line)))
+        finally:
+            self.now -= 1
+            self.spans.append((began, time.monotonic()))
+        self.spoken.append(line)
+        return sent
+
+    async def _send(self, writer: asyncio.StreamWriter, reply: Reply, bodiless: bool = False) -> bool:
+        headers = {"content-type": reply.kind, "content-length": str(len(reply.body))} | reply.headers
+        writer.write("\r\n".join([f"HTTP/1.1 {reply.status} scripted", *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode())
+        writer.write(b"" if bodiless else reply.body[: reply.cut])
+        await writer.drain()
+        return reply.cut is None
+
+    def close(self) -> None:
+        self.down()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@contextmanager
+def scripted(script: Script | None = None, **behaviour) -> Iterator[Scripted]:
+    server = Scripted(script, **behaviour)
+    server._thread.start()
+    server.up()
+    try:
+        yield server
+    finally:
+        server.close()
