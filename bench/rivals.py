@@ -55,6 +55,7 @@ class Rival:
     """A module without which it cannot run."""
     ready: str = "/ready"
     health: str = "/health"
+    ends_with: signal.Signals = signal.SIGTERM
     slow_start: bool = False
     """Seconds rather than tenths: started less often."""
 
@@ -89,7 +90,9 @@ RIVALS = [
     Rival("process workers", "two long-lived processes, JSON lines", uvicorn("bench.layered.process_workers:app")),
     Rival("process per line", "a new process for each request", uvicorn("bench.layered.process_workers:app"), {"WORKERS": "per-line"}),
     Rival("resource-managed", "priority queue, semaphores, limits, monitor, retries", uvicorn("bench.layered.resource_managed:app")),
-    Rival("LitServe", "LitAPI, one worker, streamed", python("bench.frameworks.litserve_tts", "{port}"), kind="framework", needs="litserve", slow_start=True),
+    # On SIGTERM LitServe's main process dies and leaves its workers behind; Ctrl+C ends them.
+    Rival("LitServe", "LitAPI, one worker, streamed", python("bench.frameworks.litserve_tts", "{port}"), kind="framework", needs="litserve",
+          ends_with=signal.SIGINT, slow_start=True),
     Rival("Ray Serve", "FastAPI ingress, one replica, streamed", python("bench.frameworks.ray_tts", "{port}"), kind="framework", needs="ray", slow_start=True),
     Rival("BentoML", "service class, one worker, streamed", bentoml, kind="framework", needs="bentoml", ready="/readyz", health="/livez", slow_start=True),
     Rival("upstream", "F5TTS.infer behind a FastAPI handler, same checkpoint", uvicorn("bench.upstream.handler:app"), kind="upstream",
@@ -187,10 +190,10 @@ class Server:
             thread.join()
 
     def stop(self) -> bool:
-        """SIGTERM, and what is left after a while is killed. True when nothing was left."""
+        """Its own signal, and what is left after a while is killed. True when nothing was left."""
         before = self.tree()
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(self.rival.ends_with)
         clean = True
         try:
             self.process.wait(STOP_SECONDS)
