@@ -1,0 +1,38 @@
+"""One layer: the direct server, but every step of the model runs in an executor's thread. Nothing else differs.
+
+Try: uvicorn bench.layered.executor:app
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from app import app
+from studio import Studio
+from tts_core import Plan
+from turns import Errand, Listener
+
+__all__ = ["app"]
+
+_executor = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+
+async def speak(self: Studio, plan: Plan, who: Listener | Errand) -> AsyncGenerator[np.ndarray | None]:
+    """As Studio.speak, a thread further away."""
+    loop, speech = asyncio.get_running_loop(), self.tts.speak(plan)
+    while True:
+        async with self.turns.turn(who):
+            step = await loop.run_in_executor(_executor, _next, speech)
+        if step is None:
+            return
+        yield step[0]
+
+
+def _next(speech: Iterator[np.ndarray | None]) -> tuple[np.ndarray | None] | None:
+    """A step's result in a tuple; None at the end, because StopIteration does not pass through a future."""
+    return next(((samples,) for samples in speech), None)
+
+
+Studio.speak = speak  # type: ignore[method-assign]
