@@ -26,6 +26,8 @@ from servers import Away, Broken, Refused, Servers, Unsuited
 
 SPOKEN, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 SPEEDS = 0.25, 4.0
+FITTED_SPEEDS = 0.252, 3.95
+"""A little inside SPEEDS: lengths come rounded to a millisecond, and at the very limit a server would refuse half of them."""
 LEAST_SECONDS = 0.25
 """Shorter than this no speech is asked for: a server has no frames for it."""
 LATE_SECONDS = 0.03
@@ -81,9 +83,10 @@ class Job:
 
     def fitted(self, natural: float, room: float) -> float:
         """Seconds: as long as it takes at --speed if there is room, else faster, at most --max-speed times the voice's own pace."""
-        wanted = natural / self.speed
-        fastest = natural / max(self.speed, self.max_speed)
-        return round(min(wanted, max(room, fastest, LEAST_SECONDS)), 3)
+        slowest, fastest = FITTED_SPEEDS
+        wanted = natural / min(max(self.speed, slowest), fastest)
+        shortest = natural / min(max(self.speed, self.max_speed), fastest)
+        return round(max(min(wanted, max(room, shortest)), min(natural, LEAST_SECONDS)), 3)
 
 
 def _check(right: bool, otherwise: str) -> None:

@@ -55,8 +55,17 @@ def speech(line: dict) -> bytes:
 class Scripted:
     """`script(self, line)` returns a Reply, or seconds to wait before the speech, or None. Runs in a thread of its own."""
 
-    def __init__(self, script: Script | None = None, model: str = "scripted", voices: list[str] | None = None, tells_lengths: bool = True, refuses: str = ""):
-        self.script, self.model, self.voices, self.tells_lengths, self.refuses = script, model, voices or ["default", "rms"], tells_lengths, refuses
+    def __init__(
+        self,
+        script: Script | None = None,
+        model: str = "scripted",
+        voices: list[str] | None = None,
+        tells_lengths: bool = True,
+        refuses: str = "",
+        natural: Callable[[str], float] = natural_seconds,
+    ):
+        self.script, self.model, self.voices = script, model, voices or ["default", "rms"]
+        self.tells_lengths, self.refuses, self.natural = tells_lengths, refuses, natural
         self.asked: list[dict] = []
         self.spans: list[tuple[float, float]] = []
         """When each cue's request began and ended."""
@@ -114,7 +123,7 @@ class Scripted:
             if self.heads <= self.broken_heads:
                 return False
             asked = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
-            headers = {"x-audio-duration": f"{natural_seconds(asked['text']):.3f}"}
+            headers = {"x-audio-duration": f"{self.natural(asked['text']):.3f}"}
             return await self._send(writer, Reply(headers=headers) if self.tells_lengths else Reply(405), bodiless=True)
         if (method, target) != ("POST", "/tts"):
             return await self._send(writer, Reply(404, b"Not Found", "text/plain"))

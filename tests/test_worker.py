@@ -26,6 +26,7 @@ from scripted import RATE, Reply, Scripted, natural_seconds, scripted, speech
 
 import cues
 import track
+import tts_core
 
 HARBOUR = ROOT / "examples" / "harbour.srt"
 
@@ -683,11 +684,24 @@ def test_one_run_per_folder(film, out):
 # The real server
 
 
+@pytest.mark.parametrize("speed", ["0.25", "4"])
+def test_the_real_server_takes_every_length_that_fitting_asks_for(tmp_path, tts, speed):
+    """At the limits of speed it refused some: 1.964 s where 0.491 s, rounded from 0.4907, allowed 1.963."""
+    film = make_film(
+        tmp_path / "film.srt", ["Hi.", "Oh!", "Nobody knows their names.", "Good evening.", "Winter came early, and the bridge was closed."], slot=60
+    )
+    with scripted(natural=lambda text: round(tts.plan(tts_core.Speech(text)).seconds, 3)) as server:
+        work(film, tmp_path / "out", "--fit", "--speed", speed, servers=[server])
+        assert len(server.asked) == 5
+        for line in server.asked:
+            assert tts.plan(tts_core.Speech(line["text"], duration=line["duration"])).samples == round(line["duration"] * RATE)
+
+
 def test_the_real_voice_speaks_the_example_in_time_and_in_order(server, tmp_path):
     from train.evaluate import Recogniser, word_errors
 
     out, mixed = tmp_path / "out", tmp_path / "track.wav"
-    done = work(HARBOUR, out, "--track", str(mixed), "--seed", "7", "--voices", str(ROOT / "examples" / "voices.toml"), servers=[server], timeout=120)
+    done = work(HARBOUR, out, "--track", str(mixed), "--seed", "7", "--voices", str(ROOT / "examples" / "voices.toml"), servers=[server], timeout=240)
     assert "12 of 12 cues\n" in done.stdout and "late" not in done.stdout and "does not fit" not in done.stdout
     film = cues.read(HARBOUR)[0]
     samples, rate = soundfile.read(mixed, dtype="float32")
