@@ -121,7 +121,8 @@ class Jobs:
         except (OSError, sqlite3.Error) as error:
             raise NotKept(f"the job cannot be kept in {self._folder}, and was not accepted: {error}") from error
         self._wake.set()
-        return self.status(name)
+        now_known = self.status(name)  # another process may have begun it by now; what was accepted was queued
+        return {"queue_position": 1} | now_known | {"status": "queued", "progress": 0.0}
 
     def status(self, name: str) -> dict:
         """Raises UnknownJob."""

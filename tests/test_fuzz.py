@@ -5,6 +5,7 @@ import json
 import httpx
 import pytest
 import schemathesis
+import torch
 from conftest import FIGURES, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,14 @@ values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dic
 objects = st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=6)
 likely = st.fixed_dictionaries({"text": texts, "steps": st.just(1)}, optional={"speed": numbers, "seed": numbers, "duration": numbers, "async": st.booleans()})
 bodies = st.binary(max_size=200) | (objects | likely | values).map(lambda value: json.dumps(value).encode())
+
+
+@pytest.fixture(autouse=True)
+def subnormals():
+    """Other tests load the model into this process, which flushes them to zero; hypothesis insists on them."""
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(True)
 
 
 @pytest.fixture(scope="module")
