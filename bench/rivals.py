@@ -4,6 +4,7 @@ Try: python -m bench.rivals        (lists them, with what is missing here)
 """
 
 import contextlib
+import ctypes.util
 import importlib.util
 import os
 import signal
@@ -66,6 +67,8 @@ class Rival:
             return None if BENTOML.exists() else "bentoml is not installed (make bench-install)"
         if self.needs and importlib.util.find_spec(self.needs) is None:
             return f"{self.needs} is not installed (make bench-install)"
+        if self.kind == "upstream" and ctypes.util.find_library("avcodec") is None:
+            return "FFmpeg's libraries are not installed (apt-get install ffmpeg)"
         return None
 
 
