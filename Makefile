@@ -4,7 +4,7 @@ PORT ?= 8000
 MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve test soak lint voice voice-smoke figures clean
+.PHONY: serve test soak lint voice voice-smoke figures bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
@@ -32,6 +32,15 @@ voice-smoke: .venv/test
 figures: .venv/serve
 	$(BIN)/python -m bench.figures
 
+# Direct against layers, frameworks and upstream. Nothing else should be running. Upstream needs FFmpeg's libraries: without them it is left out.
+bench: bench-install
+	$(BIN)/python -m bench
+
+bench-quick: bench-install
+	$(BIN)/python -m bench --quick
+
+bench-install: .venv/bench build/bentoml/installed
+
 # The stamps name what is installed, so that a changed requirement installs again.
 .venv/serve: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -40,6 +49,17 @@ figures: .venv/serve
 
 .venv/test: tests/requirements.txt train/requirements.txt .venv/serve
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+.venv/bench: bench/requirements.txt .venv/serve
+	$(BIN)/pip install --quiet --disable-pip-version-check -r bench/requirements.txt
+	touch $@
+
+# BentoML's pins do not go with the others': its own environment, with the first one behind it.
+build/bentoml/installed: bench/requirements-bentoml.txt .venv/bench
+	$(BIN)/python -m venv build/bentoml
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(build/bentoml/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	build/bentoml/bin/pip install --quiet --disable-pip-version-check -r bench/requirements-bentoml.txt
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ Try: python -m bench.client 8000 "Hello there."
 """
 
 import concurrent.futures
+import contextlib
 import json
 import socket
 import sys
@@ -138,29 +139,31 @@ class _Reply:
         return self._now
 
 
+def ask(port: int, wanted: dict) -> Heard:
+    """One speech over a connection of its own."""
+    with contextlib.closing(Client(port)) as client:
+        return client.speak(wanted)
+
+
 def at_once(port: int, wanted: Sequence[dict]) -> list[Heard]:
     """So many clients, connected before, asking in the same moment."""
     together = threading.Barrier(len(wanted))
 
-    def ask(one: dict) -> Heard:
-        client = Client(port)
-        try:
+    def ask_with_them(one: dict) -> Heard:
+        with contextlib.closing(Client(port)) as client:
             client.get("/")  # connected, whatever it answers
             together.wait()
             return client.speak(one)
-        finally:
-            client.close()
 
     with concurrent.futures.ThreadPoolExecutor(len(wanted)) as pool:
-        return list(pool.map(ask, wanted))
+        return list(pool.map(ask_with_them, wanted))
 
 
 def health_waits(port: int, path: str, wanted: dict) -> list[float]:
     """Seconds that the health route took, again and again while a speech was made."""
     waits = []
-    health = Client(port)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        speaking = pool.submit(Client(port).speak, wanted)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.closing(Client(port)) as health:
+        speaking = pool.submit(ask, port, wanted)
         while not speaking.done():
             status, seconds = health.get(path)
             if status != 200:
@@ -168,12 +171,11 @@ def health_waits(port: int, path: str, wanted: dict) -> list[float]:
             waits.append(seconds)
             time.sleep(0.003)  # unsynchronised with the model's steps
         speaking.result()
-    health.close()
     return waits
 
 
 def main() -> None:
-    heard = Client(int(sys.argv[1])).speak({"text": sys.argv[2]})
+    heard = ask(int(sys.argv[1]), {"text": sys.argv[2]})
     print(f"first sound after {heard.first:.3f} s, last after {heard.last:.3f} s, {heard.seconds:.2f} s of sound in {len(heard.arrivals)} pieces")
 
 

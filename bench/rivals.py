@@ -4,6 +4,7 @@ Try: python -m bench.rivals        (lists them, with what is missing here)
 """
 
 import contextlib
+import ctypes.util
 import importlib.util
 import os
 import signal
@@ -33,8 +34,8 @@ def python(module: str, *options: str) -> Callable[[int], list[str]]:
     return lambda port: [sys.executable, "-m", module, *(option.format(port=port) for option in options)]
 
 
-def uvicorn(app: str) -> Callable[[int], list[str]]:
-    return python("uvicorn", app, "--port", "{port}")
+def uvicorn(app: str, *options: str) -> Callable[[int], list[str]]:
+    return python("uvicorn", app, "--port", "{port}", *options)
 
 
 def bentoml(port: int) -> list[str]:
@@ -66,6 +67,8 @@ class Rival:
             return None if BENTOML.exists() else "bentoml is not installed (make bench-install)"
         if self.needs and importlib.util.find_spec(self.needs) is None:
             return f"{self.needs} is not installed (make bench-install)"
+        if self.kind == "upstream" and ctypes.util.find_library("avcodec") is None:
+            return "FFmpeg's libraries are not installed (apt-get install ffmpeg)"
         return None
 
 
@@ -89,7 +92,9 @@ RIVALS = [
     Rival("queue + thread", "a queue, one worker thread, callers poll", uvicorn("bench.layered.queue_thread:app")),
     Rival("process workers", "two long-lived processes, JSON lines", uvicorn("bench.layered.process_workers:app")),
     Rival("process per line", "a new process for each request", uvicorn("bench.layered.process_workers:app"), {"WORKERS": "per-line"}),
-    Rival("resource-managed", "priority queue, semaphores, limits, monitor, retries", uvicorn("bench.layered.resource_managed:app")),
+    # A job that waits for room on the machine must not keep the server from stopping.
+    Rival("resource-managed", "priority queue, semaphores, limits, monitor, retries",
+          uvicorn("bench.layered.resource_managed:app", "--timeout-graceful-shutdown", "5")),
     # On SIGTERM LitServe's main process dies and leaves its workers behind; Ctrl+C ends them.
     Rival("LitServe", "LitAPI, one worker, streamed", python("bench.frameworks.litserve_tts", "{port}"), kind="framework", needs="litserve",
           ends_with=signal.SIGINT, slow_start=True),

@@ -5,7 +5,7 @@ there is a place among JOBS (3) and, for its speech, among TTS_PLACES (2), and w
 it waits. VISUAL_PLACES (4) bound the pictures of the system it comes from; here that is the making of the WAV. A job that breaks is
 retried RETRIES times with a back-off. A monitor looks every 30 s, and at once when a job cannot start.
 
-Try: uvicorn bench.layered.resource_managed:app
+Try: uvicorn bench.layered.resource_managed:app --timeout-graceful-shutdown 5
 """
 
 import asyncio
