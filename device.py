@@ -1,9 +1,20 @@
 """Where the model runs and in which number format, decided once, with the reason kept for /health."""
 
+import contextlib
+import ctypes
+import math
 import os
 from dataclasses import dataclass
 
 import torch
+
+
+LENGTHS = 32
+"""Frames are rounded up to a multiple of this: oneDNN keeps kernels for each length it has met, 1.6 MB of them a length for the embedded model."""
+
+
+def padded(frames: int) -> int:
+    return math.ceil(frames / LENGTHS) * LENGTHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +32,7 @@ def choose(wanted: str = "auto") -> Device:
     if wanted == "cpu":
         torch.set_num_threads(_physical_cores())
         torch.set_flush_denormal(True)
+        _keep_freed_memory()
         native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
         if native:
             return Device(torch.device("cpu"), torch.bfloat16, f"bf16 products, the rest in fp32: this processor has {native[0]}")
@@ -46,3 +58,13 @@ def _physical_cores() -> int:
         except OSError:
             return len(list(allowed))
     return max(1, len(cores))
+
+
+def _keep_freed_memory() -> None:
+    """glibc hands large freed blocks back to the system, and the next solver step pays a page fault for each 4 KB of them: half of its time
+    from 700 frames on. Below these limits freed memory waits for the next step instead."""
+    trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such switch
+        libc = ctypes.CDLL(None)
+        libc.mallopt(mmap_threshold, 64 << 20)
+        libc.mallopt(trim_threshold, 256 << 20)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from audio import MEL_BANDS
+from device import padded
 
 PRUNED_STEPS = {
     5: [0, 2, 4, 8, 16, 32],
@@ -129,14 +130,15 @@ class Sampler:
         return self._schedules[steps]
 
     def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
-        """(frames, text_dim). At exact length: GRN's norm runs over the padded axis."""
-        arch, w = self.arch, self._w
-        ids = F.pad(tokens[:frames] + 1, (0, max(0, frames - len(tokens))))
+        """(padded(frames), text_dim); what is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
+        arch, w, room = self.arch, self._w, padded(frames)
+        ids = F.pad(tokens[:frames] + 1, (0, max(0, room - len(tokens[:frames]))))
         filler = (ids == 0)[:, None] if arch.text_mask_padding else None
         h = F.embedding(torch.zeros_like(ids) if drop else ids, w["text_embed.text_embed.weight"])
         if not arch.conv_layers:
             return h
-        h = h + _sinusoids(frames, arch.text_dim, self.device).to(h.dtype)
+        h = h + _sinusoids(room, arch.text_dim, self.device).to(h.dtype)
+        h[frames:] = 0
         if filler is not None:
             h = h.masked_fill(filler, 0)
         for i in range(arch.conv_layers):
@@ -144,10 +146,12 @@ class Sampler:
             y = F.conv1d(h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=TEXT_KERNEL // 2, groups=arch.text_dim)[0].t()
             y = F.layer_norm(y, (arch.text_dim,), w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
             y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
+            y[frames:] = 0
             spread = y.norm(dim=0, keepdim=True)
             spread = spread / (spread.mean(dim=-1, keepdim=True) + 1e-6)
             y = w[at + "grn.gamma"][0] * (y * spread) + w[at + "grn.beta"][0] + y
             h = h + F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"])
+            h[frames:] = 0
             if filler is not None:
                 h = h.masked_fill(filler, 0)
         return h
@@ -157,33 +161,34 @@ class Sampler:
 
         reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
         guidance 0 costs one forward per step, anything else two."""
-        frames = len(noise)
-        given = F.pad(reference.to(self._stream_dtype), (0, 0, 0, frames - len(reference)))
+        frames, room = len(noise), padded(len(noise))
+        given = F.pad(reference.to(self._stream_dtype), (0, 0, 0, room - len(reference)))
         bias = self._w["input_embed.proj.bias"]
         fixed = [F.linear(given, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
         if guidance:
             fixed.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
-        conditions = torch.stack(fixed)  # (1 or 2, frames, dim)
-        angle = torch.arange(frames, device=self.device).float()[:, None] * self._inverse_freq
+        conditions = torch.stack(fixed)  # (1 or 2, room, dim)
+        angle = torch.arange(room, device=self.device).float()[:, None] * self._inverse_freq
         rope = angle.cos().to(self.dtype), angle.sin().to(self.dtype)
-        x, grid = noise.clone(), time_grid(steps)
+        x, grid = F.pad(noise, (0, 0, 0, room - frames)), time_grid(steps)
         for step, (blocks, last) in enumerate(self._schedule(steps)):
-            flow = (yield from self._velocity(x, conditions, rope, blocks, last)).float()
+            flow = (yield from self._velocity(x, frames, conditions, rope, blocks, last)).float()
             dt = float(grid[step + 1] - grid[step])
             x += dt * (flow[0] + (flow[0] - flow[1]) * guidance if guidance else flow[0])
             yield
-        return x
+        return x[:frames]
 
-    def _velocity(self, x, conditions, rope, blocks, last) -> Generator[None, None, torch.Tensor]:
+    def _velocity(self, x, frames, conditions, rope, blocks, last) -> Generator[None, None, torch.Tensor]:
         w, size = self._w, (self.arch.dim,)
         began = time.perf_counter()
         h = conditions + F.linear(x.to(self._stream_dtype), self._from_x)
         position = h.transpose(1, 2).to(self.dtype)
         for weight, bias in (self._position[:2], self._position[2:]):
+            position[..., frames:] = 0
             position = F.mish(F.conv1d(position, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
         h = h + position.transpose(1, 2)
         for block, (shift, scale, gate, ff_shift, ff_scale, ff_gate) in zip(self._blocks, blocks, strict=True):
-            y = self._attend(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, rope)
+            y = self._attend(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), frames, block, rope)
             h = torch.addcmul(h, gate, y.to(h.dtype))
             y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
             y = F.gelu(F.linear(y, block["up"], block["up_bias"]), approximate="tanh")
@@ -193,24 +198,30 @@ class Sampler:
                 began = time.perf_counter()
         return F.linear(F.layer_norm(h, size, last[0], last[1], 1e-6), w["proj_out.weight"], w["proj_out.bias"])
 
-    def _attend(self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        count, frames, _ = y.shape
-        q, k, v = F.linear(y, block["qkv"], block["qkv_bias"]).view(count, frames, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
+    def _attend(self, y: torch.Tensor, frames: int, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        count, room, _ = y.shape
+        q, k, v = F.linear(y, block["qkv"], block["qkv_bias"]).view(count, room, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
         if self.arch.qk_norm:
             q = F.rms_norm(q, (HEAD_DIM,), block["q_norm"], 1e-6)
             k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)
         roped = self.arch.pe_attn_head
         q, k = _rotate(q, rope, roped), _rotate(k, rope, roped)
-        y = _plain_attention(q, k, v) if self._plain_attention else F.scaled_dot_product_attention(q, k, v, scale=1.0)
-        return F.linear(y.transpose(1, 2).reshape(count, frames, -1), block["out"], block["out_bias"])
+        if self._plain_attention:
+            y = _plain_attention(q, k, v, frames)
+        else:
+            y = F.scaled_dot_product_attention(q, k[:, :, :frames], v[:, :, :frames], scale=1.0)
+        return F.linear(y.transpose(1, 2).reshape(count, room, -1), block["out"], block["out_bias"])
 
 
-def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """(count, heads, frames, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
-    frames = q.shape[-2]
-    heads = max(1, SCORES // frames**2)
-    parts = zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True)
-    return torch.cat([torch.softmax(q @ k.transpose(1, 2), dim=-1) @ v for q, k, v in parts]).view(q.shape)
+def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
+    """(count, heads, padded(frames), HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
+    heads = max(1, SCORES // q.shape[-2] ** 2)
+    heard = []
+    for qs, ks, vs in zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True):
+        scores = qs @ ks.transpose(1, 2)
+        scores[..., frames:] = -math.inf
+        heard.append(torch.softmax(scores, dim=-1) @ vs)
+    return torch.cat(heard).view(q.shape)
 
 
 def _rotate(x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], heads: int | None) -> torch.Tensor:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 import yaml
 
+from device import padded
+
 from audio import FFT_SAMPLES, HOP_SAMPLES
 
 _KERNEL = 7
@@ -28,17 +30,19 @@ class Vocoder:
 
     def samples(self, mel: torch.Tensor) -> torch.Tensor:
         """(frames, 100) → ((frames - 1) * HOP_SAMPLES,) float32."""
-        w = self._w
-        h = F.conv1d(mel.t()[None], w["backbone.embed.weight"], w["backbone.embed.bias"], padding=_KERNEL // 2)
+        w, frames = self._w, len(mel)
+        h = F.pad(mel.t(), (0, padded(frames) - frames))
+        h = F.conv1d(h[None], w["backbone.embed.weight"], w["backbone.embed.bias"], padding=_KERNEL // 2)
         size = (h.shape[1],)
         h = F.layer_norm(h[0].t(), size, w["backbone.norm.weight"], w["backbone.norm.bias"], 1e-6)
         for i in range(self._layers):
             at = f"backbone.convnext.{i}."
+            h[frames:] = 0
             y = F.conv1d(h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=_KERNEL // 2, groups=size[0])[0].t()
             y = F.layer_norm(y, size, w[at + "norm.weight"], w[at + "norm.bias"], 1e-6).to(self._dtype)
             y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
             h = torch.addcmul(h, F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
-        h = F.layer_norm(h, size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6)
+        h = F.layer_norm(h[:frames], size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6)
         magnitude, phase = F.linear(h, w["head.out.weight"], w["head.out.bias"]).t().chunk(2)
         spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
         return torch.istft(spectrum, FFT_SAMPLES, HOP_SAMPLES, window=self._window, center=True)

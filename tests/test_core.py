@@ -1,10 +1,13 @@
 """The engine without HTTP: exact plans, seeds, joins, half precision."""
 
+import platform
+import resource
+
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import held
+from conftest import held, solved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -166,3 +169,26 @@ def test_voices_without_transcript_or_default_are_named(tmp_path):
     (tmp_path / "default.wav").write_bytes(b"not a sound")
     with pytest.raises(ValueError, match=r"cannot read .*default\.wav"):
         tts_core.TTS(voices=tmp_path)
+
+
+def test_lengths_rounded_up_change_nothing(tts, monkeypatch):
+    frames, sampler, draw = 301, tts._sampler, torch.Generator().manual_seed(1)
+    noise, tokens = torch.randn(frames, 100, generator=draw), torch.randint(1, 60, (frames - 5,), generator=draw)
+    mels, waves = {}, {}
+    for multiple in (1, 32, 128):
+        monkeypatch.setattr(device, "LENGTHS", multiple)
+        mels[multiple] = solved(sampler, tts.voices["default"].mel, tokens, noise, 7, 0.0)
+        waves[multiple] = tts._vocoder.samples(mels[1])
+    for multiple in (32, 128):
+        assert (mels[multiple] - mels[1]).abs().max() < 0.2 and (mels[multiple] - mels[1]).abs().mean() < 0.01, multiple
+        assert (waves[multiple] - waves[1]).abs().max() < 0.01 and waves[multiple].shape == waves[1].shape, multiple
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="page faults are glibc's habit")
+def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts):
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        solved(tts._sampler, tts.voices["default"].mel, torch.ones(800, dtype=torch.int64), torch.zeros(900, 100), 3, 0.0)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert min(faults() for _ in range(4)) < 2000
