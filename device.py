@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 
-
 LENGTHS = 32
 """Frames are rounded up to a multiple of this: oneDNN keeps kernels for each length it has met, 1.6 MB of them a length for the embedded model."""
 

@@ -206,11 +206,14 @@ class Sampler:
             k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)
         roped = self.arch.pe_attn_head
         q, k = _rotate(q, rope, roped), _rotate(k, rope, roped)
-        if self._plain_attention:
-            y = _plain_attention(q, k, v, frames)
-        else:
-            y = F.scaled_dot_product_attention(q, k[:, :, :frames], v[:, :, :frames], scale=1.0)
+        attend = _plain_attention if self._plain_attention else _own_attention
+        y = attend(q, k, v, frames)
         return F.linear(y.transpose(1, 2).reshape(count, room, -1), block["out"], block["out_bias"])
+
+
+def _own_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
+    """torch's. Shapes as below."""
+    return F.scaled_dot_product_attention(q, k[:, :, :frames], v[:, :, :frames], scale=1.0)
 
 
 def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:

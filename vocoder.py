@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from device import padded
-
 from audio import FFT_SAMPLES, HOP_SAMPLES
+from device import padded
 
 _KERNEL = 7
 _LOUDEST = 1e2
