@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import math
 import os
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +45,24 @@ def choose(wanted: str = "auto") -> Device:
             return Device(device, torch.float16, "fp16: compute capability 7 or newer; a chunk with NaN is made again in fp32")
         return Device(device, torch.float32, "fp32: compute capability below 7 has no fast fp16")
     raise ValueError(f"TTS_DEVICE={wanted} is not on this machine; use auto, cpu, cuda, cuda:N or mps")
+
+
+def reached(event: torch.cuda.Event | None) -> Generator[None]:
+    """Yields until a CUDA device has come to the event: who waits so holds up nobody else."""
+    while event and not event.query():
+        yield
+
+
+def fetched(values: torch.Tensor) -> Generator[None, None, torch.Tensor]:
+    """The same on the host. Yields until a CUDA device has made them."""
+    if values.device.type != "cuda":
+        return values.cpu()
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    host.copy_(values, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+    yield from reached(copied)
+    return host
 
 
 def _physical_cores() -> int:

@@ -9,12 +9,14 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 
 from audio import MEL_BANDS
-from device import padded
+from device import padded, reached
+from graphs import Graphs
 
 PRUNED_STEPS = {
     5: [0, 2, 4, 8, 16, 32],
@@ -58,6 +60,7 @@ def time_grid(steps: int) -> torch.Tensor:
     return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
 
 
+Result = TypeVar("Result")
 Wanted = Callable[[str], bool]
 Read = Callable[[Wanted], dict[str, torch.Tensor]]
 """Reads from a checkpoint the tensors whose names are wanted: upstream's `transformer.…` without that prefix."""
@@ -87,6 +90,7 @@ class Sampler:
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
         self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
+        self._graphs = Graphs(lambda *state: finished(self._advance(None, *state))) if device.type == "cuda" else None
 
     def _fuse(self, w: dict[str, torch.Tensor], at: str) -> dict[str, torch.Tensor]:
         # Rope pairs (0,1), (2,3)… become (0,32), (1,33)…: q·k does not change, and the rotation needs no interleaving.
@@ -169,26 +173,41 @@ class Sampler:
             fixed.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
         conditions = torch.stack(fixed)  # (1 or 2, room, dim)
         angle = torch.arange(room, device=self.device).float()[:, None] * self._inverse_freq
-        rope = angle.cos().to(self.dtype), angle.sin().to(self.dtype)
-        x, grid = F.pad(noise, (0, 0, 0, room - frames)), time_grid(steps)
-        for step, (blocks, last) in enumerate(self._schedule(steps)):
-            flow = (yield from self._velocity(x, frames, conditions, rope, blocks, last)).float()
-            dt = float(grid[step + 1] - grid[step])
-            x += dt * (flow[0] + (flow[0] - flow[1]) * guidance if guidance else flow[0])
+        here = torch.arange(room, device=self.device) < frames
+        unheard = torch.zeros(room, device=self.device, dtype=self.dtype).masked_fill(~here, -math.inf)
+        fixtures = conditions, here.to(self.dtype), unheard, angle.cos().to(self.dtype), angle.sin().to(self.dtype), torch.tensor(guidance, device=self.device)
+        x, lengths = F.pad(noise, (0, 0, 0, room - frames)), time_grid(steps).diff().to(self.device)
+        before = None
+        for dt, (blocks, last) in zip(lengths, self._schedule(steps), strict=True):
+            if self._graphs:
+                self._graphs(x, *fixtures, dt, blocks, last)
+                # One step ahead of what is finished: the device is never idle, and who leaves costs two steps at most.
+                yield from reached(before)
+                before = torch.cuda.Event()
+                before.record()
+            else:
+                yield from self._advance(frames, x, *fixtures, dt, blocks, last)
             yield
+        yield from reached(before)
         return x[:frames]
 
-    def _velocity(self, x, frames, conditions, rope, blocks, last) -> Generator[None, None, torch.Tensor]:
+    def _advance(self, frames: int | None, x, conditions, here, unheard, cos, sin, guidance, dt, blocks, last) -> Generator[None, None, None]:
+        """A solver step: x (room, 100) moves on by dt. `here` (room,) is 1 for each frame that is there, else 0; `unheard` is added to
+        attention's scores, 0 or minus infinity. `frames` tells the same as a number where no graph is captured."""
         w, size = self._w, (self.arch.dim,)
         began = time.perf_counter()
         h = conditions + F.linear(x.to(self._stream_dtype), self._from_x)
         position = h.transpose(1, 2).to(self.dtype)
         for weight, bias in (self._position[:2], self._position[2:]):
-            position[..., frames:] = 0
-            position = F.mish(F.conv1d(position, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
+            position = F.mish(F.conv1d(position * here, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
         h = h + position.transpose(1, 2)
         for block, (shift, scale, gate, ff_shift, ff_scale, ff_gate) in zip(self._blocks, blocks, strict=True):
-            y = self._attend(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), frames, block, rope)
+            q, k, v = self._projected(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, (cos, sin))
+            if frames and self._plain_attention:
+                y = _plain_attention(q, k, v, frames)
+            else:
+                y = F.scaled_dot_product_attention(q, k, v, unheard.expand(len(q), 1, len(unheard), -1), scale=1.0)
+            y = F.linear(y.transpose(1, 2).flatten(2), block["out"], block["out_bias"])
             h = torch.addcmul(h, gate, y.to(h.dtype))
             y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
             y = F.gelu(F.linear(y, block["up"], block["up_bias"]), approximate="tanh")
@@ -196,28 +215,32 @@ class Sampler:
             if time.perf_counter() - began > BREATH_SECONDS:
                 yield
                 began = time.perf_counter()
-        return F.linear(F.layer_norm(h, size, last[0], last[1], 1e-6), w["proj_out.weight"], w["proj_out.bias"])
+        flow = F.linear(F.layer_norm(h, size, last[0], last[1], 1e-6), w["proj_out.weight"], w["proj_out.bias"]).float()
+        flow = flow[0] + (flow[0] - flow[1]) * guidance if len(flow) == 2 else flow[0]
+        x += dt * here[:, None] * flow
 
-    def _attend(self, y: torch.Tensor, frames: int, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def _projected(self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+        """Attention's q, k and v, (count, heads, room, HEAD_DIM) each, q scaled."""
         count, room, _ = y.shape
         q, k, v = F.linear(y, block["qkv"], block["qkv_bias"]).view(count, room, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
         if self.arch.qk_norm:
             q = F.rms_norm(q, (HEAD_DIM,), block["q_norm"], 1e-6)
             k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)
         roped = self.arch.pe_attn_head
-        q, k = _rotate(q, rope, roped), _rotate(k, rope, roped)
-        attend = _plain_attention if self._plain_attention else _own_attention
-        y = attend(q, k, v, frames)
-        return F.linear(y.transpose(1, 2).reshape(count, room, -1), block["out"], block["out_bias"])
+        return [_rotate(q, rope, roped), _rotate(k, rope, roped), v]
 
 
-def _own_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-    """torch's. Shapes as below."""
-    return F.scaled_dot_product_attention(q, k[:, :, :frames], v[:, :, :frames], scale=1.0)
+def finished(solving: Generator[None, None, Result]) -> Result:
+    """What a generator returns, without its pauses."""
+    while True:
+        try:
+            next(solving)
+        except StopIteration as end:
+            return end.value
 
 
 def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-    """(count, heads, padded(frames), HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
+    """(count, heads, room, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
     heads = max(1, SCORES // q.shape[-2] ** 2)
     heard = []
     for qs, ks, vs in zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True):

@@ -20,7 +20,7 @@ import device
 from audio import HOP_SAMPLES, SAMPLE_RATE
 from checkpoint import ModelUnavailable
 from mel import log_mel
-from sampler import Sampler
+from sampler import Sampler, finished
 from speech import DEFAULT_VOICE, SPEEDS, BadSpeech, Speech, UnknownVoice
 from text import chunks_of, clean, language_of
 from tokens import Letters, LettersScript, Line, Phonemes, PhonemesScript
@@ -108,12 +108,7 @@ class TTS:
 
     def plan(self, speech: Speech) -> Plan:
         """Chunks with exact lengths. Raises UnknownVoice, and BadSpeech for a duration no pace could meet."""
-        planning = self.planning(speech)
-        while True:
-            try:
-                next(planning)
-            except StopIteration as end:
-                return end.value
+        return finished(self.planning(speech))
 
     def planning(self, speech: Speech) -> Generator[None, None, Plan]:
         """`plan` with a breath after each chunk: an hour of text takes longer than a solver step."""
@@ -191,8 +186,9 @@ class TTS:
         reference = plan.voice.mel
         for sampler in self._samplers():
             mel = yield from sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
+            samples = yield from device.fetched(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
             if bool(mel.isfinite().all()):
-                return (self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain).cpu().numpy()
+                return samples.numpy()
         raise RuntimeError(f"{self.model} made a sound that is not a number; its weights or its number format are broken")
 
     def _samplers(self) -> Iterator[Sampler]:

@@ -32,7 +32,7 @@ import checkpoint
 import device
 import tts_core
 from checkpoint import PRESETS, read_weights
-from sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler
+from sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler, finished
 from speech import Speech
 
 ROOT = Path(__file__).parents[1]
@@ -65,13 +65,13 @@ def matmul_peak(place: torch.device, dtype: torch.dtype) -> float:
     return 2 * side**3 / min(seconds_of(lambda: a @ a, place) for _ in range(10))
 
 
-def upstream_model(folder: Path, place: torch.device):
+def upstream_model(folder: Path, place: torch.device, dtype: torch.dtype = torch.float32):
     from f5_tts.infer.utils_infer import load_model
     from f5_tts.model import DiT
 
     arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
     with contextlib.redirect_stdout(sys.stderr):
-        return load_model(DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)).float()
+        return load_model(DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)).to(dtype)
 
 
 def base_folder(folder: Path) -> Path:
@@ -97,19 +97,15 @@ def base_folder(folder: Path) -> Path:
 
 @torch.inference_mode()
 def solved(sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
-    solving = sampler.solve(reference, tokens, noise, steps, guidance)
-    while True:
-        try:
-            next(solving)
-        except StopIteration as end:
-            return end.value
+    return finished(sampler.solve(reference, tokens, noise, steps, guidance))
 
 
 def launches_per_step(work: Callable[[], object], steps: int) -> float:
-    """Kernels that the device starts for one solver step."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+    """Times that the processor asks the device for something in one solver step: kernels, graphs, copies."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
-    return sum(event.count for event in profile.key_averages()) / steps
+    asked = ("Launch", "MemcpyAsync", "MemsetAsync")
+    return sum(event.count for event in profile.key_averages() if event.key.startswith("cu") and any(word in event.key for word in asked)) / steps
 
 
 def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: list[int], rounds: int) -> list[dict]:
@@ -118,7 +114,8 @@ def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: 
     arch, guidance = loaded.arch, loaded.cfg_strength
     passes = 2 if guidance else 1
     dtypes = {torch.float32, device.choose(str(place)).dtype}
-    upstream = upstream_model(folder, place)
+    # On a GPU upstream's own choice is half precision.
+    upstreams = {dtype: upstream_model(folder, place, dtype) for dtype in ([torch.float32, torch.float16] if place.type == "cuda" else [torch.float32])}
     samplers = {dtype: Sampler(arch, partial(read_weights, loaded.weights), place, dtype) for dtype in sorted(dtypes, key=str, reverse=True)}
     peaks = {dtype: matmul_peak(place, dtype) for dtype in samplers}
     rows = []
@@ -129,27 +126,33 @@ def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: 
         words = [[loaded.vocab[i] for i in ids]]
         noise = torch.randn(frames, audio.MEL_BANDS, generator=torch.Generator().manual_seed(5)).to(place)
 
-        def theirs(reference=reference, words=words, frames=frames, steps=steps) -> torch.Tensor:
-            with torch.inference_mode():
-                return upstream.sample(reference[None], words, frames, steps=steps, cfg_strength=guidance, sway_sampling_coef=-1.0, seed=5)[0][0]
+        @torch.inference_mode()
+        def theirs(dtype: torch.dtype, reference=reference, words=words, frames=frames, steps=steps) -> torch.Tensor:
+            return upstreams[dtype].sample(reference[None].to(dtype), words, frames, steps=steps, cfg_strength=guidance, sway_sampling_coef=-1.0, seed=5)[0][0]
 
-        ways: dict[str, tuple[torch.dtype, Callable]] = {"upstream": (torch.float32, theirs)}
+        ways: dict[str, tuple[torch.dtype, Callable]] = {"upstream": (torch.float32, partial(theirs, torch.float32))}
+        if torch.float16 in upstreams:
+            ways["upstream float16"] = torch.float16, partial(theirs, torch.float16)
         for dtype, sampler in samplers.items():
             ways[str(dtype).removeprefix("torch.")] = dtype, partial(solved, sampler, reference, ids.to(place), noise, steps, guidance)
-        expected = theirs()[REFERENCE_FRAMES:].cpu()
+        expected = theirs(torch.float32)[REFERENCE_FRAMES:].float().cpu()
         times: dict[str, list[float]] = {name: [] for name in ways}
+        # The first of a length captures a graph on a GPU and makes kernels on a CPU.
+        first = {name: seconds_of(work, place) for name, (_, work) in ways.items()}
         for _ in range(rounds):  # interleaved: the machine's drift hits all alike
             for name, (_, work) in ways.items():
                 times[name].append(seconds_of(work, place))
+        theirs_took = times.get("upstream float16", times["upstream"])
         for name, (dtype, work) in ways.items():
             if place.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
-            mel = work()[REFERENCE_FRAMES:].cpu()
+            mel = work()[REFERENCE_FRAMES:].float().cpu()
             took = statistics.median(times[name])
             rows.append({
-                "model": loaded.name, "way": name, "frames": frames, "steps": steps, "guided": bool(guidance), "ms": round(1000 * took, 1),
+                "model": loaded.name, "way": name, "frames": frames, "steps": steps, "guided": bool(guidance),
+                "ms": round(1000 * took, 1), "first ms": round(1000 * first[name], 1),
                 "rtf": round(took / (frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE), 4),
-                "times upstream": round(statistics.median(a / b for a, b in zip(times["upstream"], times[name], strict=True)), 2),
+                "times upstream": round(statistics.median(a / b for a, b in zip(theirs_took, times[name], strict=True)), 2),
                 "of matmul peak": round(flops(arch, frames, passes) * steps / took / peaks[dtype], 3),
                 "of fp32 peak": round(flops(arch, frames, passes) * steps / took / peaks[torch.float32], 3),
                 "launches per step": round(launches_per_step(work, steps)) if place.type == "cuda" else None,

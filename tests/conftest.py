@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import save_file
 
 import tts_core
-from sampler import Read, Sampler
+from sampler import Read, Sampler, finished
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60
@@ -122,12 +122,7 @@ def held(weights: dict[str, torch.Tensor]) -> Read:
 @torch.inference_mode()
 def solved(sampler: Sampler, *inputs) -> torch.Tensor:
     """The mel, whatever breaths are taken on the way."""
-    solving = sampler.solve(*inputs)
-    while True:
-        try:
-            next(solving)
-        except StopIteration as end:
-            return end.value
+    return finished(sampler.solve(*inputs))
 
 
 @pytest.fixture(scope="session")

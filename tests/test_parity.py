@@ -1,16 +1,18 @@
 """The sampler against upstream's CFM.sample: fp32, CPU, the same noise."""
 
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 import torch
-from conftest import held, solved
+from conftest import held
 from f5_tts.model import CFM
 from f5_tts.model.backbones.dit import DiT
 from f5_tts.model.utils import convert_char_to_pinyin, list_str_to_idx
 
-from sampler import Arch, Sampler
+from sampler import Arch, Sampler, finished
 
+REFERENCE = 30
 SMALL: dict[str, Any] = dict(dim=128, depth=3, heads=2, ff_mult=2, text_dim=64, conv_layers=2)
 ARCHS: dict[str, dict[str, Any]] = {
     "v1": dict(SMALL, text_mask_padding=True, pe_attn_head=None),
@@ -30,26 +32,62 @@ def upstream(arch: dict, vocab: dict[str, int]) -> CFM:
     return model
 
 
+class Case:
+    """One reference, text and noise, with the mel that upstream makes of them."""
+
+    def __init__(self, name: str, kind: str, frames: int, steps: int):
+        sentence = "A reference. Then what is said, in 12 words: 你好 maybe.  "
+        tokens = convert_char_to_pinyin([sentence])[0] if kind == "pinyin" else list(sentence)
+        vocab = {c: i for i, c in enumerate(sorted(set(LETTERS) | set(tokens)))}
+        model = upstream(ARCHS[name], vocab)
+        self.reference = torch.randn(REFERENCE, 100, generator=torch.Generator().manual_seed(1)) * 2 - 5
+        expected, _ = model.sample(self.reference[None], [tokens], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=5)
+        self.expected, self.steps = expected[0, REFERENCE:], steps
+        self.ids = list_str_to_idx([tokens], vocab)[0]
+        frames = max(frames, len(self.ids) + 1)  # upstream's own rule
+        self.noise = torch.randn(frames, 100, generator=torch.Generator().manual_seed(5))
+        self._arch, self._weights = Arch(**ARCHS[name]), {k.removeprefix("transformer."): v for k, v in model.state_dict().items()}
+
+    def sampler(self, dtype: torch.dtype, device: str = "cpu") -> Sampler:
+        return Sampler(self._arch, held(self._weights), torch.device(device), dtype)
+
+    def solving(self, sampler: Sampler) -> Generator[None, None, torch.Tensor]:
+        reference, ids, noise = (tensor.to(sampler.device) for tensor in (self.reference, self.ids, self.noise))
+        return sampler.solve(reference, ids, noise, self.steps, 2.0)
+
+    def difference(self, mel: torch.Tensor) -> float:
+        return (mel[REFERENCE:].cpu() - self.expected).abs().max().item()
+
+    def likeness(self, mel: torch.Tensor) -> float:
+        return torch.nn.functional.cosine_similarity(mel[REFERENCE:].cpu().flatten(), self.expected.flatten(), dim=0).item()
+
+
 @pytest.mark.parametrize("kind", ["pinyin", "char"])
 @pytest.mark.parametrize("name", ARCHS)
-@pytest.mark.parametrize("frames,steps", [(40, 7), (161, 5), (300, 16), (513, 7), (750, 3)])
+@pytest.mark.parametrize("frames,steps", [(40, 7), (161, 5), (300, 16), (513, 7), (750, 3), (2000, 2)])
+@torch.inference_mode()
 def test_same_mel_as_upstream(name, kind, frames, steps):
-    sentence = "A reference. Then what is said, in 12 words: 你好 maybe.  "
-    tokens = convert_char_to_pinyin([sentence])[0] if kind == "pinyin" else list(sentence)
-    vocab = {c: i for i, c in enumerate(sorted(set(LETTERS) | set(tokens)))}
-    model = upstream(ARCHS[name], vocab)
-    reference = torch.randn(30, 100, generator=torch.Generator().manual_seed(1)) * 2 - 5
-    expected, _ = model.sample(reference[None], [tokens], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=5)
-
-    ids = list_str_to_idx([tokens], vocab)[0]
-    frames = max(frames, len(ids) + 1)  # upstream's own rule
-    noise = torch.randn(frames, 100, generator=torch.Generator().manual_seed(5))
-    weights = {k.removeprefix("transformer."): v for k, v in model.state_dict().items()}
-    sampler = Sampler(Arch(**ARCHS[name]), held(weights), torch.device("cpu"), torch.float32)
-    mel = solved(sampler, reference, ids, noise, steps, 2.0)
-    difference = (mel[30:] - expected[0, 30:]).abs().max().item()
+    case = Case(name, kind, frames, steps)
+    difference = case.difference(finished(case.solving(case.sampler(torch.float32))))
     assert difference <= 1e-3, f"{name} {kind} {frames} frames {steps} steps: {difference:.1e}"
-    if steps == 7:
-        mel = solved(Sampler(Arch(**ARCHS[name]), held(weights), torch.device("cpu"), torch.bfloat16), reference, ids, noise, steps, 2.0)
-        alike = torch.nn.functional.cosine_similarity(mel[30:].flatten(), expected[0, 30:].flatten(), dim=0).item()
-        assert alike >= 0.9995, f"{name} {kind} {frames} frames in bf16: cosine {alike:.5f}"
+    if frames in (513, 2000):
+        likeness = case.likeness(finished(case.solving(case.sampler(torch.bfloat16))))
+        assert likeness >= 0.9995, f"{name} {kind} {frames} frames in bf16: cosine {likeness:.5f}"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype,least", [(torch.float16, 0.9995), (torch.float32, 0.99999)])
+@torch.inference_mode()
+def test_one_graph_serves_two_speeches_in_turns(dtype, least):
+    cases = [Case("v1", "char", frames, 7) for frames in (163, 190)]  # both are rounded up to 192
+    sampler = cases[0].sampler(dtype, "cuda")
+    running = {case: case.solving(sampler) for case in cases}
+    while running:
+        for case in list(running):
+            try:
+                next(running[case])
+            except StopIteration as end:
+                assert case.likeness(end.value) >= least
+                del running[case]
+    assert sampler._graphs and all(sampler._graphs._kept.values()), "a graph could not be captured"
