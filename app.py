@@ -24,8 +24,6 @@ from starlette.types import ASGIApp
 from jobs import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
 from listeners import Full, Listening, reply_headers
 from machine import Machine
-from metrics import CONTENT_TYPE, render
-from openapi import description
 from speech import BadSpeech, Speech, UnknownVoice
 from stopping import Stopped, Stopping
 from studio import Studio
@@ -184,10 +182,14 @@ async def health(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
+    from metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
+
     return Response(render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE})
 
 
 async def describe(request: Request) -> Response:
+    from openapi import description
+
     return JSONResponse(description(MAX_CHARS))
 
 

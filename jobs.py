@@ -15,10 +15,9 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from audio import SAMPLE_RATE, pcm16, wav_header
 from machine import Machine
@@ -69,7 +68,7 @@ class Jobs:
         self._folder, self._studio, self._machine = folder, studio, machine
         self._cpu_limit, self._memory_limit, self._keep_seconds = cpu_limit, memory_limit, 3600 * keep_hours
         self._me = secrets.token_hex(8)
-        self._lock = FileLock(self._lock_file(self._me))
+        self._lock = contextlib.ExitStack()
         self._writing = threading.Lock()
         self._wake = asyncio.Event()
         self._work: dict[str, tuple[Errand, asyncio.Task]] = {}
@@ -83,7 +82,7 @@ class Jobs:
         """Raises OSError and sqlite3.Error where the folder cannot be used."""
         if self._worker is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            self._lock.enter_context(_locked(self._lock_file(self._me)))
             # Two connections: a read must not wait for the disk that a write is waiting for.
             self._writer, self._reader = self._connect(), self._connect()
             self._worker = asyncio.create_task(self._run())
@@ -289,11 +288,10 @@ class Jobs:
         await self._queue_again(lost, self._me, *mine)
         owners = {row["owner"] for row in self._read("SELECT DISTINCT owner FROM jobs WHERE state = 'processing'")}
         for owner in (owners | {lock.stem.removeprefix("worker-") for lock in self._folder.glob("worker-*.lock")}) - {self._me}:
-            lock = FileLock(self._lock_file(owner))
             try:
-                with lock.acquire(timeout=0):
+                with _locked(self._lock_file(owner)):
                     await self._queue_again("owner = ?", owner)
-            except Timeout:
+            except TimeoutError:
                 continue  # alive
             # A new one may belong to a process that is just about to lock it.
             with contextlib.suppress(FileNotFoundError):
@@ -331,5 +329,14 @@ class Jobs:
             self._worker = None
             for connection in (self._reader, self._writer):
                 connection.close()
-            self._lock.release()
+            self._lock.close()
             self._lock_file(self._me).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Raises TimeoutError when another process has it."""
+    from filelock import FileLock  # here: start-up does not wait for it
+
+    with FileLock(file).acquire(timeout=0):
+        yield

@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
-from metrics import FIRST_AUDIO, REAL_TIME_FACTOR
 from speech import BadSpeech, Speech, UnknownVoice
 from stopping import Stopped
 from studio import Studio
@@ -54,12 +53,13 @@ class Listening:
         if stats.listening >= self._most:
             raise Full(self._most, stats.seconds_to_a_free_place())
         stats.waiting += 1
+        gone = asyncio.create_task(_disconnected(receive))
         try:
             with self._request.state.stopping.cuts(asyncio.current_task()):
                 plan = await self._studio.plan(self._speech, self._listener)
                 stats.owed_seconds += plan.seconds
                 self._owed_seconds = plan.seconds
-                self._outcome = await self._play(plan, send)
+                self._outcome = await self._play(plan, send, gone)
         except (BadSpeech, UnknownVoice):
             self._outcome = "refused"
             raise
@@ -69,6 +69,7 @@ class Listening:
                 raise
             # Returning short of the Content-Length: the server under us drops the connection.
         finally:
+            gone.cancel()
             stats.owed_seconds -= self._owed_seconds
             if self._sent_seconds:
                 stats.running -= 1
@@ -78,13 +79,13 @@ class Listening:
                 stats.outcomes[self._outcome] += 1
                 self._report()
 
-    async def _play(self, plan: Plan, send: Send) -> str:
+    async def _play(self, plan: Plan, send: Send, gone: asyncio.Task) -> str:
         """What became of it: completed or left."""
         stats = self._studio.stats
         async with contextlib.aclosing(self._studio.speak(plan, self._listener)) as sound:
             async for samples in sound:
                 if samples is None:
-                    if await self._request.is_disconnected():
+                    if gone.done():
                         return self._left(plan)
                     continue
                 seconds = len(samples) / SAMPLE_RATE
@@ -92,7 +93,7 @@ class Listening:
                 if not self._sent_seconds:
                     stats.waiting, stats.running = stats.waiting - 1, stats.running + 1
                     self._first_audio = time.perf_counter() - self._began
-                    FIRST_AUDIO.observe(self._first_audio)
+                    stats.first_audio.add(self._first_audio)
                     body = wav_header(plan.samples) + body
                     await send(self._start(plan))
                 self._sent_seconds += seconds
@@ -103,7 +104,7 @@ class Listening:
                     await self._hand_over(send, body)
                 except OSError:  # gone, or stalled
                     return self._left(plan)
-        REAL_TIME_FACTOR.observe(self._real_time_factor)
+        stats.real_time_factor.add(self._real_time_factor)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return "completed"
 
@@ -132,6 +133,11 @@ class Listening:
             "%s %s voice=%s characters=%d audio=%.2fs first=%.0fms rtf=%.3f",
             self._id, self._outcome, ascii(speech.voice[:40])[1:-1], len(speech.text), self._sent_seconds, 1000 * self._first_audio, self._real_time_factor,
         )  # fmt: skip
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def reply_headers(plan: Plan) -> dict[str, str]:

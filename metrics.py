@@ -1,26 +1,18 @@
 """The server's figures in Prometheus' words. Each process answers for itself: with several workers every scrape meets one of them."""
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 if TYPE_CHECKING:
-    from studio import Stats
+    from studio import Spread, Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _registry = CollectorRegistry()
 ProcessCollector(registry=_registry)  # memory, CPU seconds, open files
-FIRST_AUDIO = Histogram(
-    "tts_first_audio_seconds", "From the request's arrival to its first sound.", registry=_registry,
-    buckets=(0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2, 4, 8, 16),
-)  # fmt: skip
-REAL_TIME_FACTOR = Histogram(
-    "tts_real_time_factor", "Seconds from arrival per second of sound, without those in which the client was reading.", registry=_registry,
-    buckets=(0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5),
-)  # fmt: skip
-
 
 def render(stats: "Stats", jobs: dict[str, int]) -> bytes:
     """Prometheus' text format."""
@@ -47,7 +39,15 @@ class _Now:
         for state, count in self._jobs.items():
             jobs.add_metric([state], count)
         yield from (requests, listeners, jobs)
+        yield _histogram("tts_first_audio_seconds", "From the request's arrival to its first sound.", stats.first_audio)
+        yield _histogram("tts_real_time_factor", "Seconds from arrival per second of sound, without those in which the client was reading.",
+                         stats.real_time_factor)  # fmt: skip
         yield CounterMetricFamily("tts_audio_seconds", "Sound made.", value=stats.made_seconds)
         yield CounterMetricFamily("tts_model_seconds", "Time in the model.", value=stats.model_seconds)
         yield CounterMetricFamily("tts_underruns_risked", "Pieces of sound sent after the ones before had run out.", value=stats.late)
         yield CounterMetricFamily("tts_steps_cancelled", "Solver steps that were planned for listeners who left.", value=round(stats.spared_steps))
+
+
+def _histogram(name: str, what: str, spread: "Spread") -> Metric:
+    counts = zip([*map(str, spread.limits), "+Inf"], accumulate(spread.counts), strict=True)
+    return HistogramMetricFamily(name, what, buckets=list(counts), sum_value=spread.total)

@@ -20,6 +20,8 @@ import httptools
 from audio import SAMPLE_RATE, WAV_HEADER_BYTES
 
 PATIENCE_SECONDS = 180
+KEPT_SECONDS = 3
+"""Servers close a connection that was silent for five."""
 LATE_SECONDS = 2.0
 """A listener whose sound starts later than this is not served. Without it a server that sends whole files would never have a gap."""
 
@@ -60,6 +62,7 @@ class Client:
     def __init__(self, port: int):
         self._port = port
         self._socket: socket.socket | None = None
+        self._used = 0.0
 
     def close(self) -> None:
         if self._socket:
@@ -88,6 +91,8 @@ class Client:
 
     def _exchange(self, method: str, path: str, body: bytes) -> "_Reply":
         head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        if time.monotonic() - self._used > KEPT_SECONDS:
+            self.close()
         if self._socket is None:
             self._socket = socket.create_connection(("127.0.0.1", self._port), PATIENCE_SECONDS)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -104,6 +109,7 @@ class Client:
             raise
         if not reply.keep_alive:
             self.close()
+        self._used = time.monotonic()
         return reply
 
 
