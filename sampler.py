@@ -80,10 +80,11 @@ class Sampler:
     def __init__(self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype):
         self.arch, self.device, self.dtype, self._read = arch, device, dtype, read
         self._stream_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
-        w = read(lambda name: not _adaptive(name))
+        w = read(lambda name: not _adaptive(name))  # mapped from the file, hence the copies: a kept view would keep all of its pages
         self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
-        self._position = [w.pop(f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}").to(device, dtype) for layer in (0, 2) for kind in ("weight", "bias")]
-        self._w = {name: weight.to(device, self._stream_dtype) for name, weight in w.items()}
+        position = [f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")]
+        self._position = [w.pop(name).to(device, dtype, copy=True) for name in position]
+        self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
         into = self._w["input_embed.proj.weight"]
         self._from_x, self._from_cond, self._from_text = into.split([MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
         self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
@@ -100,7 +101,7 @@ class Sampler:
         norm = self.arch.qk_norm
 
         def taken(name: str) -> torch.Tensor:
-            return w.pop(at + name).to(self.device, self.dtype)
+            return w.pop(at + name).to(self.device, self.dtype, copy=True)
 
         def joined(kind: str) -> torch.Tensor:
             q, k, v = (taken(f"attn.to_{name}.{kind}") for name in "qkv")

@@ -2,6 +2,7 @@
 
 import platform
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +193,9 @@ def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts):
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     assert min(faults() for _ in range(4)) < 2000
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="looks into /proc")
+def test_no_weight_keeps_the_whole_file_mapped(tts):
+    said(tts, Speech("Hello.", seed=1))
+    assert "model.safetensors" not in Path("/proc/self/maps").read_text()
