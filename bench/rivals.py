@@ -80,6 +80,8 @@ ALL_LAYERS = "service,pool,warmup,wrapper,validation,encode"
 RIVALS = [
     Rival("direct", "uvicorn app:app, as users run it", uvicorn("app:app"), kind="direct"),
     Rival("executor", "direct, each model step in an executor's thread", uvicorn("bench.layered.executor:app"), kind="layer"),
+    Rival("executor, all in it", "the same thread loads the model and plans too", uvicorn("bench.layered.executor:app"), {"ALL": "1"}, kind="layer",
+          engines=("embedded",)),
     layered("whole file", "one model, one executor thread, the reply sent when it is finished", ""),
     layered("+ service", "whole file, with a service layer", "service", layer="service"),
     layered("+ wrapper", "whole file, with a wrapper around the model", "wrapper", layer="wrapper"),
