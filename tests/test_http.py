@@ -6,6 +6,7 @@ import io
 import json
 import math
 import random
+import re
 import socket
 import time
 import wave
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
-from conftest import serving, small_checkpoint
+from conftest import FIGURES, serving, small_checkpoint
 
 import audio
 import tts_core
@@ -63,6 +64,9 @@ def test_two_hundred_random_texts_have_true_lengths(client):
     draw = random.Random(8)
     for _ in range(200):
         assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 5000), "steps": 1}))
+    told = re.search(r"^process_resident_memory_bytes (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert told
+    FIGURES["memory after 200 random texts, MB"] = round(float(told[1]) / 1e6)
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "pinyin"])
