@@ -15,11 +15,13 @@ import httpx
 import pytest
 import torch
 import yaml
+from films import film, out
 from safetensors.torch import save_file
 
 import tts_core
 from sampler import Read, Sampler, finished
 
+__all__ = ["film", "out"]  # fixtures of the subtitle client
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 60
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789"
