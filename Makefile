@@ -18,7 +18,7 @@ soak: .venv/test
 
 lint: .venv/test
 	$(BIN)/ruff check .
-	$(BIN)/mypy *.py train tests bench
+	$(BIN)/mypy *.py speech engine server subtitles train tests bench
 
 # Needs Debian's flite, wamerican and hunspell-vi (see train/README.md).
 voice: .venv/test

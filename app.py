@@ -21,14 +21,14 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from jobs import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
-from listeners import Full, Listening, reply_headers
-from machine import Machine
-from speech import BadSpeech, Speech, UnknownVoice
-from stopping import Stopped, Stopping
-from studio import Studio
+from server.jobs.runner import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
+from server.scheduler import Listener
+from server.shutdown import Stopped, Stopping
+from server.streaming import Full, Listening, reply_headers
+from server.studio import Studio
+from server.system_load import Machine
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import EMBEDDED_MODEL, TTS, VOICES, ModelUnavailable
-from turns import Listener
 
 settings = Config()
 MODEL = settings("TTS_MODEL", default=str(EMBEDDED_MODEL))
@@ -182,13 +182,13 @@ async def health(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    from metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
+    from server.metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
 
     return Response(render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE})
 
 
 async def describe(request: Request) -> Response:
-    from openapi import description
+    from server.openapi import description
 
     return JSONResponse(description(MAX_CHARS))
 

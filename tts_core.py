@@ -14,17 +14,16 @@ import numpy as np
 import soundfile
 import torch
 
-import audio
-import checkpoint
-import device
-from audio import HOP_SAMPLES, SAMPLE_RATE
-from checkpoint import ModelUnavailable
-from mel import log_mel
-from sampler import Sampler, finished
-from speech import DEFAULT_VOICE, SPEEDS, BadSpeech, Speech, UnknownVoice
-from text import chunks_of, clean, language_of
-from tokens import Letters, LettersScript, Line, Phonemes, PhonemesScript
-from vocoder import Vocoder
+from engine import checkpoint, device
+from engine.checkpoint import ModelUnavailable
+from engine.mel import log_mel
+from engine.sampler import Sampler, finished
+from engine.tokenizers import Letters, LettersScript, Line, Phonemes, PhonemesScript
+from engine.vocoder import Vocoder
+from speech import audio
+from speech.audio import HOP_SAMPLES, SAMPLE_RATE
+from speech.request import DEFAULT_VOICE, SPEEDS, BadSpeech, Speech, UnknownVoice
+from speech.text import chunks_of, clean, language_of
 
 HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"

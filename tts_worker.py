@@ -18,11 +18,10 @@ import filelock
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-import cues
-import track
-from cues import BadSubtitle, Cue
-from ledger import BadCheckpoint, Ledger, Spoken, digest, fingerprint
-from servers import Away, Broken, Refused, Servers, Unsuited
+from subtitles import cues, track
+from subtitles.cues import BadSubtitle, Cue
+from subtitles.progress import BadCheckpoint, Ledger, Spoken, digest, fingerprint
+from subtitles.servers import Away, Broken, Refused, Servers, Unsuited
 
 SPOKEN, SOME_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 SPEEDS = 0.25, 4.0

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import httptools
 
-from audio import SAMPLE_RATE, WAV_HEADER_BYTES
+from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES
 
 PATIENCE_SECONDS = 180
 KEPT_SECONDS = 3

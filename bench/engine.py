@@ -27,13 +27,12 @@ from rich.progress import track
 from rich.table import Table
 from safetensors.torch import save_file
 
-import audio
-import checkpoint
-import device
 import tts_core
-from checkpoint import PRESETS, read_weights
-from sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler, finished
-from speech import Speech
+from engine import checkpoint, device
+from engine.checkpoint import PRESETS, read_weights
+from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler, finished
+from speech import audio
+from speech.request import Speech
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"

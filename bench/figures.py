@@ -23,10 +23,10 @@ import numpy as np
 import torch
 import uvicorn
 
-import audio
 import tts_core
-from sampler import Sampler
-from vocoder import Vocoder
+from engine.sampler import Sampler
+from engine.vocoder import Vocoder
+from speech import audio
 
 ROOT = Path(__file__).parents[1]
 TEXT_200 = (

@@ -8,7 +8,7 @@ import sys
 import time
 
 from bench.layered.front import spoken
-from speech import Speech
+from speech.request import Speech
 from tts_core import TTS
 
 

@@ -3,7 +3,7 @@
 import contextlib
 
 from app import app
-from studio import Studio
+from server.studio import Studio
 
 __all__ = ["app"]
 

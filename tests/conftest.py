@@ -19,7 +19,7 @@ from films import film, out
 from safetensors.torch import save_file
 
 import tts_core
-from sampler import Read, Sampler, finished
+from engine.sampler import Read, Sampler, finished
 
 __all__ = ["film", "out"]  # fixtures of the subtitle client
 ROOT = Path(__file__).parents[1]

@@ -1,7 +1,7 @@
 """The server with a model that fails as its texts say, and short pauses between retries."""
 
-import jobs
 from app import app
+from server.jobs import runner as jobs
 from tts_core import TTS
 
 __all__ = ["app"]

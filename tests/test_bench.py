@@ -22,7 +22,7 @@ from bench import report
 from bench.client import Client, Heard, ask, at_once
 from bench.layered import resource_managed
 from bench.rivals import BY_NAME, RIVALS, ROOT, Server, environment, serving
-from speech import Speech
+from speech.request import Speech
 
 TEXT = "Good evening. The river is quiet tonight, and the old mill stands in the mist."
 _spec = importlib.util.spec_from_file_location("weightless_core", ROOT / "bench" / "weightless" / "tts_core.py")

@@ -14,8 +14,8 @@ import yaml
 from conftest import ROOT, small_checkpoint
 from safetensors.torch import load_file
 
-import checkpoint
 import tts_core
+from engine import checkpoint
 
 
 def test_pt_and_safetensors_hold_the_same(tmp_path):
@@ -105,8 +105,9 @@ def hub(tmp_path):
 
 SPEAK_WITH_PRESET = """
 from dataclasses import replace
-import checkpoint, tts_core
-from sampler import Arch
+from engine import checkpoint
+import tts_core
+from engine.sampler import Arch
 small = Arch(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=False, pe_attn_head=1)
 checkpoint.PRESETS["vi"] = replace(checkpoint.PRESETS["vi"], arch=small)
 tts = tts_core.TTS("vi")

@@ -12,11 +12,10 @@ from conftest import held, solved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import audio
-import checkpoint
-import device
 import tts_core
-from sampler import Sampler
+from engine import checkpoint, device
+from engine.sampler import Sampler
+from speech import audio
 from tts_core import BadSpeech, Speech, UnknownVoice
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-import cues
+from subtitles import cues
 
 ONE, TWO = "00:00:01,000 --> 00:00:02,000", "00:00:03,000 --> 00:00:04,500"
 PLAIN = f"1\n{ONE}\nGood evening.\n\n2\n{TWO}\nThe river\nis quiet.\n"
@@ -197,7 +197,7 @@ def test_ten_thousand_cues_are_read_in_bounded_memory(tmp_path):
     film = tmp_path / "film.srt"
     clock = [f"{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}" for i in range(10_000)]
     film.write_text("\n".join(f"{i + 1}\n{at},000 --> {at},900\nThis is cue number {i}.\n" for i, at in enumerate(clock)))
-    code = f"import pathlib, cues; print(len(cues.read(pathlib.Path({str(film)!r}))[0]), *open('/proc/self/status'))"
+    code = f"import pathlib; from subtitles import cues; print(len(cues.read(pathlib.Path({str(film)!r}))[0]), *open('/proc/self/status'))"
     count, *status = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
     megabytes = int(status[status.index("VmHWM:") + 1]) / 1000
     assert int(count) == 10_000

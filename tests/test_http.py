@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from conftest import FIGURES, serving, small_checkpoint
 
-import audio
 import tts_core
+from speech import audio
 
 LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 12
 ALPHABETS = [

@@ -10,7 +10,7 @@ from f5_tts.model import CFM
 from f5_tts.model.backbones.dit import DiT
 from f5_tts.model.utils import convert_char_to_pinyin, list_str_to_idx
 
-from sampler import Arch, Sampler, finished
+from engine.sampler import Arch, Sampler, finished
 
 REFERENCE = 30
 SMALL: dict[str, Any] = dict(dim=128, depth=3, heads=2, ff_mult=2, text_dim=64, conv_layers=2)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import text
-import tokens
+from engine import tokenizers as tokens
+from speech import text
 
 
 @settings(deadline=None)

@@ -12,7 +12,7 @@ import soundfile
 from films import command, make_film, starts_and_ends, work
 from scripted import RATE, Reply, natural_seconds, scripted, speech
 
-import track
+from subtitles import track
 
 # Fitting and the track
 

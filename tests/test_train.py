@@ -22,7 +22,8 @@ needs_teachers = pytest.mark.skipif(
 
 SMALL_RUN = """
 from pathlib import Path
-import sys, torch
+import sys
+import torch
 from train import flow, loop
 flow.ARCH = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, text_mask_padding=False, conv_layers=1, pe_attn_head=None)
 flow.BATCH_FRAMES = 1536

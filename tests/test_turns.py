@@ -9,7 +9,7 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import turns
+from server import scheduler as turns
 
 LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 40
 

@@ -11,10 +11,10 @@ import torch
 import yaml
 from conftest import solved
 
-import checkpoint
 import tts_core
-from mel import log_mel
-from sampler import Sampler
+from engine import checkpoint
+from engine.mel import log_mel
+from engine.sampler import Sampler
 from train import texts
 from train.evaluate import Recogniser, word_errors
 

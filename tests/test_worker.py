@@ -17,8 +17,8 @@ from conftest import ROOT
 from films import HARBOUR, asked, checkpoint, command, leftovers, make_film, sounds, until, work, working
 from scripted import RATE, Reply, Scripted, scripted, speech
 
-import cues
 import tts_core
+from subtitles import cues
 
 # Files, checkpoint, progress
 

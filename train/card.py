@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import audio
 import tts_core
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio
 from train import corpus, export, picture, texts
 from train.espeak import Espeak
 

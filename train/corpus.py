@@ -20,9 +20,8 @@ import soundfile
 import torch
 from rich.progress import track
 
-import audio
-import text
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio, text
 from train import align, texts
 from train.espeak import Espeak, Spoken
 

@@ -16,9 +16,9 @@ import torch
 from pocketsphinx import Decoder
 from rich.progress import track
 
-import audio
 import tts_core
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio
 from train import card, corpus, export, texts
 from train.espeak import Espeak
 

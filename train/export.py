@@ -8,7 +8,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-import audio
+from speech import audio
 from train import corpus, durations, guide
 from train.espeak import Espeak
 from train.flow import ARCH

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sampler import time_grid
+from engine.sampler import time_grid
 from train import align, corpus, loop, picture
 
 ARCH = dict(dim=256, depth=8, heads=4, ff_mult=2, text_dim=192, text_mask_padding=False, conv_layers=3, pe_attn_head=None)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-import audio
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio
 from train import corpus, loop
 
 BACKBONE = dict(input_channels=100, dim=256, intermediate_dim=768, num_layers=6)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import bentoml
 
-from audio import pcm16, wav_header
-from speech import BadSpeech, Speech
+from speech.audio import pcm16, wav_header
+from speech.request import BadSpeech, Speech
 from tts_core import TTS
 
 

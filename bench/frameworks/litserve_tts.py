@@ -7,8 +7,8 @@ import sys
 
 import litserve as ls
 
-from audio import pcm16, wav_header
-from speech import Speech
+from speech.audio import pcm16, wav_header
+from speech.request import Speech
 from tts_core import TTS, Plan
 
 

@@ -34,7 +34,7 @@ class Speaker:
 
     @http.post("/tts")
     async def speak(self, request: Request) -> StreamingResponse:
-        from speech import BadSpeech, Speech
+        from speech.request import BadSpeech, Speech
 
         try:
             speech = Speech(**await request.json())
@@ -43,7 +43,7 @@ class Speaker:
         return StreamingResponse(self.sound(speech), media_type="audio/wav")
 
     def sound(self, speech) -> Iterator[bytes]:
-        from audio import pcm16, wav_header
+        from speech.audio import pcm16, wav_header
 
         with self.lock:
             plan = self.tts.plan(speech)

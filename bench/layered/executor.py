@@ -15,10 +15,10 @@ import numpy as np
 
 import app as direct
 from app import app
-from speech import Speech
-from studio import Studio
+from server.scheduler import Errand, Listener
+from server.studio import Studio
+from speech.request import Speech
 from tts_core import Plan
-from turns import Errand, Listener
 
 __all__ = ["app"]
 

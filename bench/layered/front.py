@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from audio import pcm16, wav_header
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.audio import pcm16, wav_header
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import TTS
 
 Start = Callable[[], contextlib.AbstractAsyncContextManager[None]]

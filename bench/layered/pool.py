@@ -31,9 +31,9 @@ from typing import Protocol
 import numpy as np
 import soundfile
 
-from audio import SAMPLE_RATE
 from bench.layered.front import cores_for, front, share_cores, spoken, wav
-from speech import BadSpeech, Speech
+from speech.audio import SAMPLE_RATE
+from speech.request import BadSpeech, Speech
 from tts_core import TTS
 
 ALL = ("service", "pool", "warmup", "wrapper", "validation", "encode")

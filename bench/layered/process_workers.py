@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.layered.front import cores_for, front
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.request import BadSpeech, Speech, UnknownVoice
 
 PER_LINE = os.environ.get("WORKERS") == "per-line"
 WORKERS = 2 if PER_LINE else int(os.environ.get("WORKERS", 2))

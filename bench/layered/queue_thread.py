@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from audio import SAMPLE_RATE, WAV_HEADER_BYTES
 from bench.layered.front import front, parse, spoken, wav
-from speech import Speech
+from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES
+from speech.request import Speech
 from tts_core import TTS
 
 POLL_SECONDS = 0.01

@@ -24,7 +24,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bench.layered.front import cores_for, front, parse, share_cores, spoken, wav
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import TTS
 
 LEVELS = {"urgent": 0, "high": 1, "normal": 2, "low": 3}

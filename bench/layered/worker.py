@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from bench.layered.front import share_cores, spoken, wav
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import TTS
 
 

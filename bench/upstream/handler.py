@@ -26,12 +26,11 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-import checkpoint
-import device
-from audio import HOP_SAMPLES, SAMPLE_RATE, pcm16, wav_header
-from speech import BadSpeech, Speech, UnknownVoice
-from text import chunks_of, clean
-from tokens import Line, Phonemes
+from engine import checkpoint, device
+from engine.tokenizers import Line, Phonemes
+from speech.audio import HOP_SAMPLES, SAMPLE_RATE, pcm16, wav_header
+from speech.request import BadSpeech, Speech, UnknownVoice
+from speech.text import chunks_of, clean
 from tts_core import EMBEDDED_MODEL, LEAST_FRAMES, VOICES
 
 STREAM = bool(os.environ.get("STREAM"))

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audio import SAMPLE_RATE
-from speech import DEFAULT_VOICE, Speech, UnknownVoice
-from text import chunks_of
+from speech.audio import SAMPLE_RATE
+from speech.request import DEFAULT_VOICE, Speech, UnknownVoice
+from speech.text import chunks_of
 
 HERE = Path(__file__).parents[2]
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"

@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors import safe_open
 
-from sampler import Arch, Wanted
+from engine.sampler import Arch, Wanted
 
 
 class ModelUnavailable(Exception):

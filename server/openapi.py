@@ -1,7 +1,7 @@
 """The routes in OpenAPI's words, with the limits that Speech itself checks."""
 
-from jobs import PATIENCE_SECONDS, STATES
-from speech import DEFAULT_VOICE, MOST_STEPS, SPEEDS
+from server.jobs.runner import PATIENCE_SECONDS, STATES
+from speech.request import DEFAULT_VOICE, MOST_STEPS, SPEEDS
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from audio import SAMPLE_RATE
-from speech import Speech
+from server.scheduler import Errand, Listener, Turns
+from speech.audio import SAMPLE_RATE
+from speech.request import Speech
 from tts_core import TTS, Plan
-from turns import Errand, Listener, Turns
 
 TURN_SECONDS = 0.003
 """A turn goes on with the next breath while it is shorter than this: passing it on costs a tenth of a millisecond."""

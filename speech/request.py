@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from text import clean, unspeakable
+from speech.text import clean, unspeakable
 
 DEFAULT_VOICE = "default"
 MOST_STEPS = 64

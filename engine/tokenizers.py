@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from text import clean, language_of, phonemes, size
+from speech.text import clean, language_of, phonemes, size
 
 LEAD_FRAMES, JOIN_FRAMES = 3, 11
 """Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from audio import FFT_SAMPLES, HOP_SAMPLES
-from device import padded
+from engine.device import padded
+from speech.audio import FFT_SAMPLES, HOP_SAMPLES
 
 _KERNEL = 7
 _LOUDEST = 1e2

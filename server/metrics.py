@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 if TYPE_CHECKING:
-    from studio import Spread, Stats
+    from server.studio import Spread, Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _registry = CollectorRegistry()

@@ -14,9 +14,9 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 
-from audio import MEL_BANDS
-from device import padded, reached
-from graphs import Graphs
+from engine.cuda_graphs import Graphs
+from engine.device import padded, reached
+from speech.audio import MEL_BANDS
 
 PRUNED_STEPS = {
     5: [0, 2, 4, 8, 16, 32],

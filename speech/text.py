@@ -1,6 +1,6 @@
 """Text cleaned, cut into chunks, and read into phonemes. Knows nothing of audio, models or HTTP.
 
-Try: python text.py "Numbers like 42 are spoken."
+Try: python -m speech.text "Numbers like 42 are spoken."
 """
 
 import functools

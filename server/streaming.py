@@ -11,12 +11,12 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
-from audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
-from speech import BadSpeech, Speech, UnknownVoice
-from stopping import Stopped
-from studio import Studio
+from server.scheduler import Listener
+from server.shutdown import Stopped
+from server.studio import Studio
+from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import Plan
-from turns import Listener
 
 STALL_SECONDS = 300
 """Who takes nothing for so long is not listening: the place is needed."""

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import torch
 
-from audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
+from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
 
 
 @functools.cache

@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from audio import SAMPLE_RATE, pcm16, wav_header
-from machine import Machine
-from speech import BadSpeech, Speech, UnknownVoice
-from studio import Studio
-from turns import Errand, Listener
+from server.scheduler import Errand, Listener
+from server.studio import Studio
+from server.system_load import Machine
+from speech.audio import SAMPLE_RATE, pcm16, wav_header
+from speech.request import BadSpeech, Speech, UnknownVoice
 
 PATIENCE_SECONDS = {"urgent": 0, "high": 10 * 60, "normal": 60 * 60, "low": 4 * 60 * 60}
 """A job is due so long after it was accepted, and the earliest due goes first: so priorities age, and each is finished some day."""
