@@ -105,7 +105,9 @@ async def read_body(request: Request) -> bytes:
     async for part in request.stream():
         body += part
         if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"the body is over {MAX_BODY_BYTES} bytes; send the text in parts of at most {MAX_CHARS} characters")
+            raise TooLarge(
+                f"the body is over {MAX_BODY_BYTES} bytes; send the text in parts of at most {MAX_CHARS} characters"
+            )
     return bytes(body)
 
 
@@ -146,45 +148,57 @@ def make_speech(wanted: dict) -> Speech:
     if "text" not in wanted:
         raise BadSpeech("text is missing", "text")
     if isinstance(wanted["text"], str) and len(wanted["text"]) > MAX_CHARS:
-        raise TooLarge(f"text has {len(wanted['text'])} characters, at most {MAX_CHARS} are spoken at once; send it in parts")
+        raise TooLarge(
+            f"text has {len(wanted['text'])} characters, at most {MAX_CHARS} are spoken at once; send it in parts"
+        )
     return Speech(**wanted)
 
 
 async def list_voices(request: Request) -> Response:
     tts = request.state.studio.tts
-    return JSONResponse({"voices": [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in tts.voices.values()]})
+    return JSONResponse(
+        {
+            "voices": [
+                {"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in tts.voices.values()
+            ]
+        }
+    )
 
 
 async def health(request: Request) -> Response:
     state = request.state
     tts, stats, load = state.studio.tts, state.studio.stats, state.machine.load()
     doing = f"{stats.running} running, {stats.waiting} waiting" if stats.listening else "ready"
-    return JSONResponse({
-        "status": "healthy",
-        "model": tts.model,
-        "message": f"{doing}; jobs wait: {state.jobs.held_by}" if state.jobs.held_by else doing,
-        "stats": {
-            "total_requests": sum(stats.outcomes.values()) - stats.outcomes["refused"] + stats.listening,
-            "completed_requests": stats.outcomes["completed"],
-            "failed_requests": stats.outcomes["failed"] + stats.outcomes["left"],
-            "queue_size": stats.listening,
-            "processing": stats.running > 0,
-            "waiting": stats.waiting,
-            "running": stats.running,
-        },
-        "jobs": state.jobs.counts(),
-        "cpu": load.cpu,
-        "memory": load.memory,
-        "device": str(tts.device.place),
-        "device_reason": tts.device.reason,
-        "voices": list(tts.voices),
-    })  # fmt: skip
+    return JSONResponse(
+        {
+            "status": "healthy",
+            "model": tts.model,
+            "message": f"{doing}; jobs wait: {state.jobs.held_by}" if state.jobs.held_by else doing,
+            "stats": {
+                "total_requests": sum(stats.outcomes.values()) - stats.outcomes["refused"] + stats.listening,
+                "completed_requests": stats.outcomes["completed"],
+                "failed_requests": stats.outcomes["failed"] + stats.outcomes["left"],
+                "queue_size": stats.listening,
+                "processing": stats.running > 0,
+                "waiting": stats.waiting,
+                "running": stats.running,
+            },
+            "jobs": state.jobs.counts(),
+            "cpu": load.cpu,
+            "memory": load.memory,
+            "device": str(tts.device.place),
+            "device_reason": tts.device.reason,
+            "voices": list(tts.voices),
+        }
+    )
 
 
 async def metrics(request: Request) -> Response:
     from server.metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
 
-    return Response(render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE})
+    return Response(
+        render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE}
+    )
 
 
 async def describe(request: Request) -> Response:
@@ -217,7 +231,9 @@ def refusal(
 ) -> Response:
     if request.url.path == "/tts" and status != 500:  # a bug in a speech has been counted as failed
         request.state.studio.stats.outcomes["refused"] += 1
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers)
+    return JSONResponse(
+        {"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers
+    )
 
 
 async def bad_request(request: Request, error: Exception) -> Response:
@@ -258,7 +274,9 @@ async def not_kept(request: Request, error: Exception) -> Response:
 async def http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
-    return refusal(request, error.status_code, messages.get(error.status_code, error.detail), headers=dict(error.headers or {}))
+    return refusal(
+        request, error.status_code, messages.get(error.status_code, error.detail), headers=dict(error.headers or {})
+    )
 
 
 async def client_left(request: Request, error: Exception) -> Response:

@@ -80,8 +80,12 @@ class TTS:
         # For the chunk that fp16 cannot hold; the other formats have fp32's range.
         self._spare = (loaded.arch, read) if self.device.dtype == torch.float16 else None
         # On GPUs its part is too small to gain from half precision.
-        self._vocoder = Vocoder(loaded.vocoder, self.device.place, torch.bfloat16 if self.device.dtype == torch.bfloat16 else torch.float32)
-        self._alphabet = Phonemes(loaded.vocab, loaded.durations) if loaded.durations else Letters(loaded.vocab, loaded.tokenizer)
+        self._vocoder = Vocoder(
+            loaded.vocoder, self.device.place, torch.bfloat16 if self.device.dtype == torch.bfloat16 else torch.float32
+        )
+        self._alphabet = (
+            Phonemes(loaded.vocab, loaded.durations) if loaded.durations else Letters(loaded.vocab, loaded.tokenizer)
+        )
         self.voices = {path.stem: self._voice(path) for path in sorted(voices.glob("*.wav"))}
         if DEFAULT_VOICE not in self.voices:
             raise ValueError(f"{voices} needs {DEFAULT_VOICE}.wav and {DEFAULT_VOICE}.txt (its transcript)")
@@ -96,14 +100,24 @@ class TTS:
         samples, rate = audio.read_mono(path)
         longest = REFERENCE_SHARE * self._max_frames * HOP_SAMPLES / SAMPLE_RATE
         if not LEAST_REFERENCE_SECONDS <= len(samples) / rate <= longest:
-            raise ValueError(f"{path} lasts {len(samples) / rate:.1f} s; {self.model} takes references of {LEAST_REFERENCE_SECONDS} to {longest:.1f} s")
+            raise ValueError(
+                f"{path} lasts {len(samples) / rate:.1f} s; {self.model} takes references of {LEAST_REFERENCE_SECONDS} to {longest:.1f} s"
+            )
         rms = max(1e-4, float(np.sqrt(np.mean(samples**2))))
         gain = min(1.0, rms / audio.REFERENCE_RMS)
         samples = audio.resample(samples / gain, rate)
         frames = len(samples) // HOP_SAMPLES
         # Upstream conditions on one frame more and then speaks it again; without it no scrap of the reference leads the speech.
         mel = log_mel(torch.from_numpy(samples))[:frames].to(self.device.place)
-        return Voice(path.stem, said, language_of(said), len(samples) / SAMPLE_RATE, mel, gain, self._alphabet.script(said, frames))
+        return Voice(
+            path.stem,
+            said,
+            language_of(said),
+            len(samples) / SAMPLE_RATE,
+            mel,
+            gain,
+            self._alphabet.script(said, frames),
+        )
 
     def plan(self, speech: Speech) -> Plan:
         """Chunks with exact lengths. Raises UnknownVoice, and BadSpeech for a duration no pace could meet."""
@@ -120,8 +134,14 @@ class TTS:
         else:
             lines = yield from self._fitted(voice, speech.text, speech.duration)
             samples = round(speech.duration * SAMPLE_RATE)
-        return Plan(voice, lines, samples, secrets.randbits(63) if speech.seed is None else speech.seed,
-                    speech.steps or self._steps, self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength)  # fmt: skip
+        return Plan(
+            voice,
+            lines,
+            samples,
+            secrets.randbits(63) if speech.seed is None else speech.seed,
+            speech.steps or self._steps,
+            self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength,
+        )
 
     def _lines(self, voice: Voice, said: str, speed: float) -> Generator[None, None, list[Line]]:
         lines: list[Line] = []
@@ -135,15 +155,22 @@ class TTS:
 
     def _line(self, voice: Voice, piece: str, speed: float, joined: bool) -> Line:
         line = voice.script.line(piece, speed, joined)
-        return line if line.frames >= len(voice.mel) + LEAST_FRAMES else voice.script.line(piece, speed, joined, LEAST_FRAMES)
+        return (
+            line
+            if line.frames >= len(voice.mel) + LEAST_FRAMES
+            else voice.script.line(piece, speed, joined, LEAST_FRAMES)
+        )
 
     def _fitted(self, voice: Voice, said: str, duration: float) -> Generator[None, None, list[Line]]:
         """Chunks that together last `duration`, at most HOP_SAMPLES - 1 samples more; each at the same pace."""
         natural = self._joined_samples(voice, (yield from self._lines(voice, said, 1.0))) / SAMPLE_RATE
         pace = natural / duration
         if not SPEEDS[0] <= pace <= SPEEDS[1]:
-            raise BadSpeech(f"duration {duration} s is too far from the {natural:.2f} s this text takes; "
-                            f"possible are {natural / SPEEDS[1]:.2f} to {natural / SPEEDS[0]:.2f} s", "duration")  # fmt: skip
+            raise BadSpeech(
+                f"duration {duration} s is too far from the {natural:.2f} s this text takes; "
+                f"possible are {natural / SPEEDS[1]:.2f} to {natural / SPEEDS[0]:.2f} s",
+                "duration",
+            )
         pieces = self._pieces(voice, said, pace)
         expected = [line.frames - len(voice.mel) for line in (yield from self._lines(voice, said, pace))]
         samples = round(duration * SAMPLE_RATE) + CROSS_FADE_SAMPLES * (len(pieces) - 1)
@@ -154,11 +181,15 @@ class TTS:
             lines.append(voice.script.line(piece, pace, bool(lines), share))
             yield
         if min(shares) < LEAST_FRAMES or [line.frames - len(voice.mel) for line in lines] != shares:
-            raise BadSpeech(f"duration {duration} s is too short for this text, which takes {natural:.2f} s", "duration")
+            raise BadSpeech(
+                f"duration {duration} s is too short for this text, which takes {natural:.2f} s", "duration"
+            )
         return lines
 
     def _joined_samples(self, voice: Voice, lines: list[Line]) -> int:
-        return sum((line.frames - len(voice.mel) - 1) * HOP_SAMPLES for line in lines) - CROSS_FADE_SAMPLES * (len(lines) - 1)
+        return sum((line.frames - len(voice.mel) - 1) * HOP_SAMPLES for line in lines) - CROSS_FADE_SAMPLES * (
+            len(lines) - 1
+        )
 
     def speak(self, plan: Plan) -> Iterator[np.ndarray | None]:
         """None at each breath, a solver step or part of one; float32 samples as they become final, plan.samples in all.
@@ -188,7 +219,9 @@ class TTS:
             samples = yield from device.fetched(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
             if bool(mel.isfinite().all()):
                 return samples.numpy()
-        raise RuntimeError(f"{self.model} made a sound that is not a number; its weights or its number format are broken")
+        raise RuntimeError(
+            f"{self.model} made a sound that is not a number; its weights or its number format are broken"
+        )
 
     def _samplers(self) -> Iterator[Sampler]:
         """The sampler, and where it runs in half precision a slower one that cannot overflow."""
@@ -202,7 +235,11 @@ def main() -> None:
     options = argparse.ArgumentParser(description="Speak a text into a WAV file.")
     options.add_argument("text")
     options.add_argument("file", type=Path)
-    options.add_argument("--model", default=os.environ.get("TTS_MODEL", str(EMBEDDED_MODEL)), help="a checkpoint folder or a preset's name")
+    options.add_argument(
+        "--model",
+        default=os.environ.get("TTS_MODEL", str(EMBEDDED_MODEL)),
+        help="a checkpoint folder or a preset's name",
+    )
     options.add_argument("--voice", default=DEFAULT_VOICE)
     options.add_argument("--speed", type=float, default=1.0)
     options.add_argument("--duration", type=float)
@@ -211,7 +248,9 @@ def main() -> None:
     options.add_argument("--cfg-strength", type=float)
     chosen = options.parse_args()
     try:
-        speech = Speech(chosen.text, chosen.voice, chosen.speed, chosen.duration, chosen.seed, chosen.steps, chosen.cfg_strength)
+        speech = Speech(
+            chosen.text, chosen.voice, chosen.speed, chosen.duration, chosen.seed, chosen.steps, chosen.cfg_strength
+        )
         tts = TTS(chosen.model)
         plan = tts.plan(speech)
     except (BadSpeech, UnknownVoice, ModelUnavailable, ValueError) as error:

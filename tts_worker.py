@@ -64,7 +64,10 @@ class Job:
         _check(self.patience > 0, f"--patience {self.patience} gives up at once; seconds above 0")
         _check(self.seed is None or 0 <= self.seed < 2**63, f"--seed {self.seed} is not from 0 to 2^63 - 1")
         for url in self.servers:
-            _check(urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname), f"--server {url} needs the form http://127.0.0.1:8000")
+            _check(
+                urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname),
+                f"--server {url} needs the form http://127.0.0.1:8000",
+            )
 
     def line(self, cue: Cue, natural: float | None, room: float) -> dict:
         """What the server is asked. Only what was chosen: a server that knows fewer fields is asked for fewer."""
@@ -113,7 +116,11 @@ class Run:
         for index in self.ledger.cues.keys() - done:
             (self.job.output / cues.file_name(index)).unlink(missing_ok=True)
         self.ledger.keep(done, {cue.index for cue in self.cues})
-        self.pending = deque(cue for cue in self.cues if cue.index not in done and (not self.job.retry_failed or cue.index in self.ledger.failed))
+        self.pending = deque(
+            cue
+            for cue in self.cues
+            if cue.index not in done and (not self.job.retry_failed or cue.index in self.ledger.failed)
+        )
         self.ledger.save(at_once=True)
         self.done_before = len(done)
 
@@ -156,7 +163,9 @@ class Run:
         natural = await self.servers.natural_seconds(cue.text, job.voice_of(cue)) if job.fit else None
         try:
             seconds = await self.servers.speak(job.line(cue, natural, room), part)
-            if job.fit and natural is None:  # a server that tells no lengths is asked again where the first does not fit
+            if (
+                job.fit and natural is None
+            ):  # a server that tells no lengths is asked again where the first does not fit
                 natural = seconds * job.speed
                 if job.fitted(natural, room) < seconds - 0.001:
                     seconds = await self.servers.speak(job.line(cue, natural, room), part)
@@ -167,12 +176,20 @@ class Run:
             part.unlink(missing_ok=True)
 
     def figures(self) -> tuple[str, str]:
-        completed, failed, speaking, total = len(self.ledger.completed), len(self.ledger.failed), len(self.ledger.in_progress), len(self.cues)
+        completed, failed, speaking, total = (
+            len(self.ledger.completed),
+            len(self.ledger.failed),
+            len(self.ledger.in_progress),
+            len(self.cues),
+        )
         elapsed = (time.monotonic() - self.began) / 60
         new = completed - self.done_before
         left = total - completed
         eta = f"{elapsed / new * left:.1f}m" if new else "unknown" if left else "0.0m"
-        return f"{completed}/{total} completed, {failed} failed, {speaking} in progress", f"Elapsed: {elapsed:.1f}m, ETA: {eta}"
+        return (
+            f"{completed}/{total} completed, {failed} failed, {speaking} in progress",
+            f"Elapsed: {elapsed:.1f}m, ETA: {eta}",
+        )
 
     async def _show(self) -> None:
         console = Console()
@@ -202,18 +219,27 @@ class Run:
                     print(f"does not fit: {self._named(cue)}: {spoken.seconds:.2f} s of speech, {room:.2f} s of room")
         for cue in unspoken:
             failure = self.ledger.failed.get(cue.index)
-            print(f"failed: {self._named(cue)}: {failure['error']}" if failure else f"not tried: {self._named(cue)}", file=sys.stderr)
+            print(
+                f"failed: {self._named(cue)}: {failure['error']}" if failure else f"not tried: {self._named(cue)}",
+                file=sys.stderr,
+            )
         if self.gave_up:
             print(self.gave_up, file=sys.stderr)
         return SOME_FAILED if unspoken else SPOKEN
 
     def mix(self, out: Path) -> None:
         spoken = sorted((cue for cue in self.cues if cue.index in self.ledger.completed), key=cues.in_time)
-        seconds, late = track.mix(((cue.start, self.job.output / cue.file_name) for cue in spoken), self.film_seconds, out)
+        seconds, late = track.mix(
+            ((cue.start, self.job.output / cue.file_name) for cue in spoken), self.film_seconds, out
+        )
         for cue, delay in zip(spoken, late, strict=True):
             if delay > LATE_SECONDS:
                 print(f"late: {self._named(cue)}: starts {delay:.2f} s after its cue, when the one before has ended")
-        longer = f", {seconds - self.film_seconds:.2f} s longer than the subtitles" if seconds > self.film_seconds + 0.001 else ""
+        longer = (
+            f", {seconds - self.film_seconds:.2f} s longer than the subtitles"
+            if seconds > self.film_seconds + 0.001
+            else ""
+        )
         print(f"{out}: {seconds:.2f} s, {len(spoken)} of {len(self.cues)} cues{longer}")
 
     def _named(self, cue: Cue) -> str:
@@ -245,7 +271,10 @@ async def run(job: Job, all_cues: list[Cue], ledger: Ledger) -> int:
 def speak(job: Job, all_cues: list[Cue]) -> int:
     """Everything that can be refused is refused here, before the first cue is asked for."""
     if job.track:
-        _check(cues.length(all_cues) <= track.LONGEST_SECONDS, f"{job.srt} lasts over 24 hours, more than a WAV file holds; correct its last time")
+        _check(
+            cues.length(all_cues) <= track.LONGEST_SECONDS,
+            f"{job.srt} lasts over 24 hours, more than a WAV file holds; correct its last time",
+        )
         _check(not job.track.is_dir(), f"--track {job.track} is a folder; name a file in it")
     job.output.mkdir(parents=True, exist_ok=True)
     try:
@@ -274,19 +303,43 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 all spoken, 1 some failed (named), 2 bad usage or file, 130 interrupted after saving.",
     )
     options.add_argument("--srt", type=Path, required=True, metavar="FILE", help="subtitles: SRT, VTT or ASS")
-    options.add_argument("--output", type=Path, default=Path("output_audio"), metavar="DIR", help="for audio_0000.wav … (output_audio)")
-    options.add_argument("--server", action="append", metavar="URL", help="repeat it for several, or name a load balancer (http://127.0.0.1:8000)")
-    one_at_a_time = "cues asked for at once (2); more workers than servers gain nothing: a model speaks one cue at a time"
+    options.add_argument(
+        "--output", type=Path, default=Path("output_audio"), metavar="DIR", help="for audio_0000.wav … (output_audio)"
+    )
+    options.add_argument(
+        "--server",
+        action="append",
+        metavar="URL",
+        help="repeat it for several, or name a load balancer (http://127.0.0.1:8000)",
+    )
+    one_at_a_time = (
+        "cues asked for at once (2); more workers than servers gain nothing: a model speaks one cue at a time"
+    )
     options.add_argument("--workers", type=int, default=2, metavar="N", help=one_at_a_time)
     options.add_argument("--speed", type=float, default=1.0, help="0.25 to 4; 1.0 is the voice's own pace")
     options.add_argument("--voice", metavar="NAME", help="for cues without a voice of their own (the server's default)")
-    options.add_argument("--voices", type=Path, metavar="MAP.TOML", help='which voice speaks for [anna] or an ASS actor: anna = "default"')
+    options.add_argument(
+        "--voices",
+        type=Path,
+        metavar="MAP.TOML",
+        help='which voice speaks for [anna] or an ASS actor: anna = "default"',
+    )
     options.add_argument("--seed", type=int, help="same seed, same speech")
-    options.add_argument("--fit", action=argparse.BooleanOptionalAction, help="ask for speech as long as there is room before the next cue (on with --track)")
+    options.add_argument(
+        "--fit",
+        action=argparse.BooleanOptionalAction,
+        help="ask for speech as long as there is room before the next cue (on with --track)",
+    )
     options.add_argument("--max-speed", type=float, default=1.3, help="times the voice's own pace, to fit (1.3)")
     options.add_argument("--track", type=Path, metavar="OUT.WAV", help="also mix all cues at their times into one file")
     options.add_argument("--retry-failed", action="store_true", help="ask only for cues that failed")
-    options.add_argument("--patience", type=float, default=900, metavar="SECONDS", help="how long a cue waits for a server that is away or full (900)")
+    options.add_argument(
+        "--patience",
+        type=float,
+        default=900,
+        metavar="SECONDS",
+        help="how long a cue waits for a server that is away or full (900)",
+    )
     options.add_argument("--check", action="store_true", help="only read the file and say what is odd in it")
     return options
 
@@ -297,11 +350,27 @@ def main() -> int:
         voices = read_voices(chosen.voices) if chosen.voices else {}
         servers = list(dict.fromkeys(url.rstrip("/") for url in chosen.server or ["http://127.0.0.1:8000"]))
         fit = bool(chosen.track) if chosen.fit is None else chosen.fit
-        job = Job(chosen.srt, chosen.output, servers, chosen.workers, chosen.speed, chosen.voice, voices, chosen.seed, fit, chosen.max_speed,
-                  chosen.track, chosen.retry_failed, chosen.patience)  # fmt: skip
+        job = Job(
+            chosen.srt,
+            chosen.output,
+            servers,
+            chosen.workers,
+            chosen.speed,
+            chosen.voice,
+            voices,
+            chosen.seed,
+            fit,
+            chosen.max_speed,
+            chosen.track,
+            chosen.retry_failed,
+            chosen.patience,
+        )
         all_cues, encoding = cues.read(job.srt)
         if not encoding.startswith("utf"):
-            print(f"{job.srt} is not UTF-8 and was read as {encoding}; if letters are wrong, save it as UTF-8", file=sys.stderr)
+            print(
+                f"{job.srt} is not UTF-8 and was read as {encoding}; if letters are wrong, save it as UTF-8",
+                file=sys.stderr,
+            )
         if chosen.check:
             print(*cues.report(all_cues, job.srt, voices, job.max_speed), sep="\n")
             return SPOKEN

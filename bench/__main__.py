@@ -44,7 +44,9 @@ def main() -> None:
     chosen = options.parse_args()
     short = chosen.quick or chosen.smoke
     today = datetime.date.today().isoformat()
-    file = chosen.results or (ROOT / "build" / "bench" / "quick.json" if short else ROOT / "bench" / "results" / f"{today}.json")
+    file = chosen.results or (
+        ROOT / "build" / "bench" / "quick.json" if short else ROOT / "bench" / "results" / f"{today}.json"
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     minutes = chosen.minutes or (QUICK_MINUTES if chosen.quick else MINUTES)
     scales = SMOKE if chosen.smoke else QUICK if chosen.quick else FULL
@@ -56,22 +58,46 @@ def main() -> None:
     absent = {rival.name: rival.missing for rival in wanted if rival.missing}
     began = time.monotonic()
     engines = {}
-    columns = TextColumn("{task.description:32s}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), TimeElapsedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description:32s}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns) as progress:
-        here = {engine: [rival for rival in wanted if not rival.missing and engine in rival.engines] for engine in chosen.engines.split(",")}
-        bar = progress.add_task("starting", total=sum(len(list(schedule(rivals, scales[engine]))) for engine, rivals in here.items()))
+        here = {
+            engine: [rival for rival in wanted if not rival.missing and engine in rival.engines]
+            for engine in chosen.engines.split(",")
+        }
+        bar = progress.add_task(
+            "starting", total=sum(len(list(schedule(rivals, scales[engine]))) for engine, rivals in here.items())
+        )
         for engine, rivals in here.items():
             share = WEIGHTLESS_SHARE if engine == "weightless" and len(here) > 1 else 1.0
-            tallies = run(engine, rivals, scales[engine], began + 60 * minutes * share,
-                          lambda what: progress.update(bar, description=what), lambda: progress.advance(bar))  # fmt: skip
+            tallies = run(
+                engine,
+                rivals,
+                scales[engine],
+                began + 60 * minutes * share,
+                lambda what: progress.update(bar, description=what),
+                lambda: progress.advance(bar),
+            )
             rows = everyone(tallies)
             for rival in rivals:
                 rows[rival.name] |= {"what": rival.what, "kind": rival.kind, "layer": rival.layer}
             engines[engine] = {"rivals": rows, "standing": standing(tallies)}
     results = {
-        "date": today, "command": "python -m bench " + " ".join(sys.argv[1:]) if sys.argv[1:] else "make bench", "smoke": chosen.smoke,
-        "minutes": (time.monotonic() - began) / 60, "commit": commit(), "machine": machine(), "versions": versions(), "absent": absent, "engines": engines,
-    }  # fmt: skip
+        "date": today,
+        "command": "python -m bench " + " ".join(sys.argv[1:]) if sys.argv[1:] else "make bench",
+        "smoke": chosen.smoke,
+        "minutes": (time.monotonic() - began) / 60,
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+        "absent": absent,
+        "engines": engines,
+    }
     file.write_text(json.dumps(rounded(results), indent=1) + "\n")
     readme = chosen.readme or (None if short else ROOT / "README.md")
     print(report.write(file, readme))
@@ -88,7 +114,12 @@ def rounded(value):
 
 
 def commit() -> str:
-    asked = subprocess.run(["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"], cwd=ROOT, capture_output=True, text=True)
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     return asked.stdout.strip() or "unknown"
 
 
@@ -98,8 +129,12 @@ def machine() -> dict:
         processor = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         processor = platform.processor()
-    return {"processor": processor, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), "system": platform.system(),
-            "python": platform.python_version()}  # fmt: skip
+    return {
+        "processor": processor,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
 
 
 def versions() -> dict[str, str]:

@@ -182,7 +182,9 @@ def health_waits(port: int, path: str, wanted: dict) -> list[float]:
 
 def main() -> None:
     heard = ask(int(sys.argv[1]), {"text": sys.argv[2]})
-    print(f"first sound after {heard.first:.3f} s, last after {heard.last:.3f} s, {heard.seconds:.2f} s of sound in {len(heard.arrivals)} pieces")
+    print(
+        f"first sound after {heard.first:.3f} s, last after {heard.last:.3f} s, {heard.seconds:.2f} s of sound in {len(heard.arrivals)} pieces"
+    )
 
 
 if __name__ == "__main__":

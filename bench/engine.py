@@ -70,7 +70,9 @@ def upstream_model(folder: Path, place: torch.device, dtype: torch.dtype = torch
 
     arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
     with contextlib.redirect_stdout(sys.stderr):
-        return load_model(DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)).to(dtype)
+        return load_model(
+            DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)
+        ).to(dtype)
 
 
 def base_folder(folder: Path) -> Path:
@@ -87,24 +89,42 @@ def base_folder(folder: Path) -> Path:
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({f"ema_model.transformer.{k}": v.detach().contiguous().clone() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {f"ema_model.transformer.{k}": v.detach().contiguous().clone() for k, v in model.state_dict().items()},
+        folder / "model.safetensors",
+    )
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocab), encoding="utf-8")
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"name": "F5TTS_v1_Base", "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": "char"}}))
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump(
+            {"model": {"name": "F5TTS_v1_Base", "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": "char"}}
+        )
+    )
     (folder / "vocoder").symlink_to(tts_core.EMBEDDED_MODEL / "vocoder")
     return folder
 
 
 @torch.inference_mode()
-def solved(sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
+def solved(
+    sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
+) -> torch.Tensor:
     return finished(sampler.solve(reference, tokens, noise, steps, guidance))
 
 
 def launches_per_step(work: Callable[[], object], steps: int) -> float:
     """Times that the processor asks the device for something in one solver step: kernels, graphs, copies."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]) as profile:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    ) as profile:
         work()
     asked = ("Launch", "MemcpyAsync", "MemsetAsync")
-    return sum(event.count for event in profile.key_averages() if event.key.startswith("cu") and any(word in event.key for word in asked)) / steps
+    return (
+        sum(
+            event.count
+            for event in profile.key_averages()
+            if event.key.startswith("cu") and any(word in event.key for word in asked)
+        )
+        / steps
+    )
 
 
 def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: list[int], rounds: int) -> list[dict]:
@@ -114,11 +134,19 @@ def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: 
     passes = 2 if guidance else 1
     dtypes = {torch.float32, device.choose(str(place)).dtype}
     # On a GPU upstream's own choice is half precision.
-    upstreams = {dtype: upstream_model(folder, place, dtype) for dtype in ([torch.float32, torch.float16] if place.type == "cuda" else [torch.float32])}
-    samplers = {dtype: Sampler(arch, partial(read_weights, loaded.weights), place, dtype) for dtype in sorted(dtypes, key=str, reverse=True)}
+    upstreams = {
+        dtype: upstream_model(folder, place, dtype)
+        for dtype in ([torch.float32, torch.float16] if place.type == "cuda" else [torch.float32])
+    }
+    samplers = {
+        dtype: Sampler(arch, partial(read_weights, loaded.weights), place, dtype)
+        for dtype in sorted(dtypes, key=str, reverse=True)
+    }
     peaks = {dtype: matmul_peak(place, dtype) for dtype in samplers}
     rows = []
-    for frames, steps in track([(n, s) for n in lengths for s in step_counts], description=loaded.name, console=Console(stderr=True)):
+    for frames, steps in track(
+        [(n, s) for n in lengths for s in step_counts], description=loaded.name, console=Console(stderr=True)
+    ):
         draw = torch.Generator().manual_seed(frames)
         reference = (torch.randn(REFERENCE_FRAMES, audio.MEL_BANDS, generator=draw) * 2 - 5).to(place)
         ids = torch.randint(1, len(loaded.vocab), (frames - 1,), generator=draw)
@@ -127,13 +155,24 @@ def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: 
 
         @torch.inference_mode()
         def theirs(dtype: torch.dtype, reference=reference, words=words, frames=frames, steps=steps) -> torch.Tensor:
-            return upstreams[dtype].sample(reference[None].to(dtype), words, frames, steps=steps, cfg_strength=guidance, sway_sampling_coef=-1.0, seed=5)[0][0]
+            return upstreams[dtype].sample(
+                reference[None].to(dtype),
+                words,
+                frames,
+                steps=steps,
+                cfg_strength=guidance,
+                sway_sampling_coef=-1.0,
+                seed=5,
+            )[0][0]
 
         ways: dict[str, tuple[torch.dtype, Callable]] = {"upstream": (torch.float32, partial(theirs, torch.float32))}
         if torch.float16 in upstreams:
             ways["upstream float16"] = torch.float16, partial(theirs, torch.float16)
         for dtype, sampler in samplers.items():
-            ways[str(dtype).removeprefix("torch.")] = dtype, partial(solved, sampler, reference, ids.to(place), noise, steps, guidance)
+            ways[str(dtype).removeprefix("torch.")] = (
+                dtype,
+                partial(solved, sampler, reference, ids.to(place), noise, steps, guidance),
+            )
         expected = theirs(torch.float32)[REFERENCE_FRAMES:].float().cpu()
         times: dict[str, list[float]] = {name: [] for name in ways}
         # The first of a length captures a graph on a GPU and makes kernels on a CPU.
@@ -147,18 +186,34 @@ def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: 
                 torch.cuda.reset_peak_memory_stats()
             mel = work()[REFERENCE_FRAMES:].float().cpu()
             took = statistics.median(times[name])
-            rows.append({
-                "model": loaded.name, "way": name, "frames": frames, "steps": steps, "guided": bool(guidance),
-                "ms": round(1000 * took, 1), "first ms": round(1000 * first[name], 1),
-                "rtf": round(took / (frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE), 4),
-                "times upstream": round(statistics.median(a / b for a, b in zip(theirs_took, times[name], strict=True)), 2),
-                "of matmul peak": round(flops(arch, frames, passes) * steps / took / peaks[dtype], 3),
-                "of fp32 peak": round(flops(arch, frames, passes) * steps / took / peaks[torch.float32], 3),
-                "launches per step": round(launches_per_step(work, steps)) if place.type == "cuda" else None,
-                "peak MB": round(torch.cuda.max_memory_allocated() / 1e6) if place.type == "cuda" else None,
-                "mel difference": round(float((mel - expected).abs().max()), 5),
-                "mel cosine": round(float(torch.nn.functional.cosine_similarity(mel.flatten().double(), expected.flatten().double(), dim=0)), 6),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "model": loaded.name,
+                    "way": name,
+                    "frames": frames,
+                    "steps": steps,
+                    "guided": bool(guidance),
+                    "ms": round(1000 * took, 1),
+                    "first ms": round(1000 * first[name], 1),
+                    "rtf": round(took / (frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE), 4),
+                    "times upstream": round(
+                        statistics.median(a / b for a, b in zip(theirs_took, times[name], strict=True)), 2
+                    ),
+                    "of matmul peak": round(flops(arch, frames, passes) * steps / took / peaks[dtype], 3),
+                    "of fp32 peak": round(flops(arch, frames, passes) * steps / took / peaks[torch.float32], 3),
+                    "launches per step": round(launches_per_step(work, steps)) if place.type == "cuda" else None,
+                    "peak MB": round(torch.cuda.max_memory_allocated() / 1e6) if place.type == "cuda" else None,
+                    "mel difference": round(float((mel - expected).abs().max()), 5),
+                    "mel cosine": round(
+                        float(
+                            torch.nn.functional.cosine_similarity(
+                                mel.flatten().double(), expected.flatten().double(), dim=0
+                            )
+                        ),
+                        6,
+                    ),
+                }
+            )
     return rows
 
 
@@ -168,7 +223,14 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
 
     tts = tts_core.TTS(folder)
     plan = tts.plan(Speech(TEXT, seed=1))
-    plan = type(plan)(plan.voice, plan.lines[-1:], (plan.lines[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES, 1, plan.steps, plan.cfg_strength)
+    plan = type(plan)(
+        plan.voice,
+        plan.lines[-1:],
+        (plan.lines[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES,
+        1,
+        plan.steps,
+        plan.cfg_strength,
+    )
     seconds = plan.lines[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
     with contextlib.redirect_stdout(sys.stderr):
         vocoder = load_vocoder(is_local=True, local_path=str(folder / "vocoder"), device="cpu").float()
@@ -177,8 +239,20 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
 
     def theirs() -> None:
         reference = torch.from_numpy(samples)[None], rate
-        next(infer_batch_process(reference, plan.voice.text, [TEXT], model, vocoder, progress=None, nfe_step=plan.steps,
-                                 cfg_strength=plan.cfg_strength, fix_duration=seconds + 0.001, device="cpu"))  # fmt: skip
+        next(
+            infer_batch_process(
+                reference,
+                plan.voice.text,
+                [TEXT],
+                model,
+                vocoder,
+                progress=None,
+                nfe_step=plan.steps,
+                cfg_strength=plan.cfg_strength,
+                fix_duration=seconds + 0.001,
+                device="cpu",
+            )
+        )
 
     ways = {"infer_batch_process": theirs, "TTS.speak": lambda: list(tts.speak(plan))}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -189,8 +263,14 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
             if number:  # the first is warmer for neither
                 times[name].append(took)
     ratios = [a / b for a, b in zip(times["infer_batch_process"], times["TTS.speak"], strict=True)]
-    return {"frames": plan.lines[0].frames, "steps": plan.steps, **{f"{name} ms": round(1000 * statistics.median(t), 1) for name, t in times.items()},
-            "times upstream": round(statistics.median(ratios), 2), "from": round(min(ratios), 2), "to": round(max(ratios), 2)}  # fmt: skip
+    return {
+        "frames": plan.lines[0].frames,
+        "steps": plan.steps,
+        **{f"{name} ms": round(1000 * statistics.median(t), 1) for name, t in times.items()},
+        "times upstream": round(statistics.median(ratios), 2),
+        "from": round(min(ratios), 2),
+        "to": round(max(ratios), 2),
+    }
 
 
 def memory(folder: Path, way: str) -> None:
@@ -206,7 +286,12 @@ def memory(folder: Path, way: str) -> None:
         with torch.inference_mode():
             model.sample(reference[None], [["a"] * 250], 300, steps=2, cfg_strength=2.0, seed=1)
     else:
-        sampler = Sampler(checkpoint.load(str(folder)).arch, partial(read_weights, folder / "model.safetensors"), place, getattr(torch, way))
+        sampler = Sampler(
+            checkpoint.load(str(folder)).arch,
+            partial(read_weights, folder / "model.safetensors"),
+            place,
+            getattr(torch, way),
+        )
         solved(sampler, reference, torch.ones(250, dtype=torch.int64), noise, 2, 2.0)
     gc.collect()
     print((psutil.Process().memory_info().rss - before) / 1e6)
@@ -214,7 +299,9 @@ def memory(folder: Path, way: str) -> None:
 
 def memory_of(folder: Path, way: str) -> int:
     command = [sys.executable, "-W", "ignore", "-m", "bench.engine", "--memory", way, "--folder", str(folder)]
-    return round(float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+    return round(
+        float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    )
 
 
 def show(rows: list[dict]) -> None:
@@ -241,16 +328,30 @@ def main() -> None:
     on = device.choose(chosen.device)
     cpu = on.place.type == "cpu"
     rows = rows_of(tts_core.EMBEDDED_MODEL, on.place, [300, 500, 700, 1000], [7, 16, 32], chosen.rounds)
-    result: dict = {"device": on.reason, "threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.processor() or platform.machine()}
+    result: dict = {
+        "device": on.reason,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
+    }
     if cpu:
         result["whole chunk, embedded model"] = whole_chunk(tts_core.EMBEDDED_MODEL, 3 * chosen.rounds)
     if chosen.base or not cpu:
         with tempfile.TemporaryDirectory() as folder:
             base = base_folder(Path(folder) / "base")
             # On a CPU a step of the base model takes seconds, and longer ones say nothing more.
-            rows += rows_of(base, on.place, [300] if cpu else [300, 700, 1000, 2000], [7] if cpu else [7, 16, 32], 2 if cpu else chosen.rounds)
+            rows += rows_of(
+                base,
+                on.place,
+                [300] if cpu else [300, 700, 1000, 2000],
+                [7] if cpu else [7, 16, 32],
+                2 if cpu else chosen.rounds,
+            )
             if cpu:
-                result["base model, MB"] = {way: memory_of(base, way) for way in dict.fromkeys(("upstream", "float32", str(on.dtype).removeprefix("torch.")))}
+                result["base model, MB"] = {
+                    way: memory_of(base, way)
+                    for way in dict.fromkeys(("upstream", "float32", str(on.dtype).removeprefix("torch.")))
+                }
     result["rows"] = rows
     show(rows)
     RESULTS.mkdir(exist_ok=True)

@@ -56,7 +56,9 @@ def served() -> Iterator[tuple[str, float]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"], cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"], cwd=ROOT
+    )
     try:
         while True:
             try:
@@ -204,10 +206,21 @@ def main() -> None:
     print(f"{'':52s} {'median':>8s} {'worst/p95':>10s}")
     for name, middle, worst in rows:
         print(f"{name:52s} {middle:8.3f} {worst:10.3f}")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    print(json.dumps({name.strip(): round(middle, 4) for name, middle, _ in rows} | {
-        "machine": f"{_processor()}, {os.cpu_count()} cores", "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "python": platform.python_version(), "commit": commit}))  # fmt: skip
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    print(
+        json.dumps(
+            {name.strip(): round(middle, 4) for name, middle, _ in rows}
+            | {
+                "machine": f"{_processor()}, {os.cpu_count()} cores",
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "commit": commit,
+            }
+        )
+    )
 
 
 def _processor() -> str:

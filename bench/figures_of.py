@@ -23,7 +23,14 @@ def median(values: Sequence[float]) -> dict[str, float] | None:
     reach = 0.98 * len(ordered) ** 0.5
     low, high = max(0, int(len(ordered) / 2 - reach)), min(len(ordered) - 1, int(len(ordered) / 2 + reach))
     p5, p95 = np.quantile(ordered, [0.05, 0.95]).tolist()
-    return {"median": statistics.median(ordered), "low": ordered[low], "high": ordered[high], "p5": p5, "p95": p95, "n": len(ordered)}
+    return {
+        "median": statistics.median(ordered),
+        "low": ordered[low],
+        "high": ordered[high],
+        "p5": p5,
+        "p95": p95,
+        "n": len(ordered),
+    }
 
 
 def paired(mine: dict[int, float], theirs: dict[int, float]) -> list[float]:
@@ -43,8 +50,10 @@ def summary(tally: Tally, direct: Tally) -> dict:
         "pss_mb": median(list(tally.pss.values())),
         "cold_first": median(tally.cold_first),
         "cold_last": median(tally.cold_last),
-        "first": {"1": quantiles([r["first"] for r in rounds])} | {str(n): quantiles(wave["first"]) for n, wave in tally.waves.items()},
-        "last": {"1": quantiles([r["last"] for r in rounds])} | {str(n): quantiles(wave["last"]) for n, wave in tally.waves.items()},
+        "first": {"1": quantiles([r["first"] for r in rounds])}
+        | {str(n): quantiles(wave["first"]) for n, wave in tally.waves.items()},
+        "last": {"1": quantiles([r["last"] for r in rounds])}
+        | {str(n): quantiles(wave["last"]) for n, wave in tally.waves.items()},
         "inprocess": quantiles([r["inprocess"] for r in rounds]),
         "overhead": median([r["last"] - r["inprocess"] for r in rounds]),
         "overhead_p99": float(np.quantile([r["last"] - r["inprocess"] for r in rounds], 0.99)) if rounds else None,

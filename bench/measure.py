@@ -17,7 +17,10 @@ from dataclasses import dataclass, field
 from bench.client import Client, at_once, health_waits
 from bench.rivals import BY_NAME, Rival, Server, environment, serving
 
-REQUEST = {"text": "Good evening. The river is quiet tonight, the boats are back, and the old mill stands in the mist until the morning.", "seed": 1}
+REQUEST = {
+    "text": "Good evening. The river is quiet tonight, the boats are back, and the old mill stands in the mist until the morning.",
+    "seed": 1,
+}
 LISTENING = {
     "text": "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel, but nobody knew why.",
     "seed": 2,
@@ -66,7 +69,9 @@ class Tally:
     cold_first: list[float] = field(default_factory=list)
     cold_last: list[float] = field(default_factory=list)
     rounds: list[dict[str, float]] = field(default_factory=list)  # inprocess, direct_first, direct_last, first, last
-    waves: dict[int, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: {"first": [], "last": []}))
+    waves: dict[int, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: {"first": [], "last": []})
+    )
     health: list[float] = field(default_factory=list)
     cpu_seconds: float = 0.0
     cpu_requests: int = 0
@@ -81,8 +86,14 @@ class InProcess:
 
     def __init__(self, engine: str, folder: str):
         variables, home = environment(engine, folder)
-        self._process = subprocess.Popen([sys.executable, "-m", "bench.inprocess"], cwd=home, env=variables, text=True, stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE)  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.inprocess"],
+            cwd=home,
+            env=variables,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self.about = self._read()
 
     def _read(self) -> dict:
@@ -102,7 +113,14 @@ class InProcess:
         self._process.wait(10)
 
 
-def run(engine: str, rivals: list[Rival], scale: Scale, deadline: float, began: Callable[[str], None], done: Callable[[], None]) -> dict[str, Tally]:
+def run(
+    engine: str,
+    rivals: list[Rival],
+    scale: Scale,
+    deadline: float,
+    began: Callable[[str], None],
+    done: Callable[[], None],
+) -> dict[str, Tally]:
     """Every rival's tally. Visits that would begin after `deadline` (time.monotonic) are left out; a tally's visits tell."""
     tallies = {rival.name: Tally() for rival in rivals}
     with yardsticks(engine) as (inprocess, direct):
@@ -122,7 +140,11 @@ def schedule(rivals: list[Rival], scale: Scale) -> Iterator[tuple[int, Rival]]:
     """Round after round, each begun by another rival; who starts slowly is left out of most."""
     every = max(1, scale.visits // scale.slow_visits)
     for visit in range(scale.visits):
-        here = [rival for rival in rivals if not rival.slow_start or (visit % every == 0 and visit // every < scale.slow_visits)]
+        here = [
+            rival
+            for rival in rivals
+            if not rival.slow_start or (visit % every == 0 and visit // every < scale.slow_visits)
+        ]
         at = visit % max(1, len(here))
         yield from ((visit, rival) for rival in here[at:] + here[:at])
 
@@ -142,7 +164,9 @@ def yardsticks(engine: str) -> Iterator[tuple[InProcess, Client]]:
             inprocess.close()
 
 
-def _visit(visit: int, rival: Rival, engine: str, scale: Scale, tally: Tally, inprocess: InProcess, direct: Client) -> None:
+def _visit(
+    visit: int, rival: Rival, engine: str, scale: Scale, tally: Tally, inprocess: InProcess, direct: Client
+) -> None:
     with serving(rival, engine) as server:
         client = Client(server.port)
         cold = client.speak(REQUEST)

@@ -39,7 +39,17 @@ def uvicorn(app: str, *options: str) -> Callable[[int], list[str]]:
 
 
 def bentoml(port: int) -> list[str]:
-    return [str(BENTOML), "-m", "bentoml", "serve", "bench.frameworks.bentoml_tts:Speaker", "--host", "127.0.0.1", "--port", str(port)]
+    return [
+        str(BENTOML),
+        "-m",
+        "bentoml",
+        "serve",
+        "bench.frameworks.bentoml_tts:Speaker",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
 
 
 @dataclass(frozen=True)
@@ -73,15 +83,33 @@ class Rival:
 
 
 def layered(name: str, what: str, layers: str, **rest) -> Rival:
-    return Rival(name, what, uvicorn("bench.layered.pool:app"), {"LAYERS": layers, **rest.pop("environment", {})}, kind="layer", **rest)
+    return Rival(
+        name,
+        what,
+        uvicorn("bench.layered.pool:app"),
+        {"LAYERS": layers, **rest.pop("environment", {})},
+        kind="layer",
+        **rest,
+    )
 
 
 ALL_LAYERS = "service,pool,warmup,wrapper,validation,encode"
 RIVALS = [
     Rival("direct", "uvicorn app:app, as users run it", uvicorn("app:app"), kind="direct"),
-    Rival("executor", "direct, each model step in an executor's thread", uvicorn("bench.layered.executor:app"), kind="layer"),
-    Rival("executor, all in it", "the same thread loads the model and plans too", uvicorn("bench.layered.executor:app"), {"ALL": "1"}, kind="layer",
-          engines=("embedded",)),
+    Rival(
+        "executor",
+        "direct, each model step in an executor's thread",
+        uvicorn("bench.layered.executor:app"),
+        kind="layer",
+    ),
+    Rival(
+        "executor, all in it",
+        "the same thread loads the model and plans too",
+        uvicorn("bench.layered.executor:app"),
+        {"ALL": "1"},
+        kind="layer",
+        engines=("embedded",),
+    ),
     layered("whole file", "one model, one executor thread, the reply sent when it is finished", ""),
     layered("+ service", "whole file, with a service layer", "service", layer="service"),
     layered("+ wrapper", "whole file, with a wrapper around the model", "wrapper", layer="wrapper"),
@@ -90,30 +118,85 @@ RIVALS = [
     layered("+ warm-up", "whole file, one sentence spoken before ready", "warmup", layer="warm-up"),
     layered("+ pool", "whole file, two models behind a queue, half of the cores each", "pool", layer="pool"),
     layered("layered", "all of these layers: the set-up that direct replaced", ALL_LAYERS),
-    layered("layered, all cores", "the same, each of the two models computing on all cores", ALL_LAYERS, environment={"THREADS": "all"}, engines=("embedded",)),
+    layered(
+        "layered, all cores",
+        "the same, each of the two models computing on all cores",
+        ALL_LAYERS,
+        environment={"THREADS": "all"},
+        engines=("embedded",),
+    ),
     Rival("queue + thread", "a queue, one worker thread, callers poll", uvicorn("bench.layered.queue_thread:app")),
     Rival("process workers", "two long-lived processes, JSON lines", uvicorn("bench.layered.process_workers:app")),
-    Rival("process per line", "a new process for each request", uvicorn("bench.layered.process_workers:app"), {"WORKERS": "per-line"}),
+    Rival(
+        "process per line",
+        "a new process for each request",
+        uvicorn("bench.layered.process_workers:app"),
+        {"WORKERS": "per-line"},
+    ),
     # A job that waits for room on the machine must not keep the server from stopping.
-    Rival("resource-managed", "priority queue, semaphores, limits, monitor, retries",
-          uvicorn("bench.layered.resource_managed:app", "--timeout-graceful-shutdown", "5")),
+    Rival(
+        "resource-managed",
+        "priority queue, semaphores, limits, monitor, retries",
+        uvicorn("bench.layered.resource_managed:app", "--timeout-graceful-shutdown", "5"),
+    ),
     # On SIGTERM LitServe's main process dies and leaves its workers behind; Ctrl+C ends them.
-    Rival("LitServe", "LitAPI, one worker, streamed", python("bench.frameworks.litserve_tts", "{port}"), kind="framework", needs="litserve",
-          ends_with=signal.SIGINT, slow_start=True),
-    Rival("Ray Serve", "FastAPI ingress, one replica, streamed", python("bench.frameworks.ray_tts", "{port}"), kind="framework", needs="ray", slow_start=True),
-    Rival("BentoML", "service class, one worker, streamed", bentoml, kind="framework", needs="bentoml", ready="/readyz", health="/livez", slow_start=True),
-    Rival("upstream", "F5TTS.infer behind a FastAPI handler, same checkpoint", uvicorn("bench.upstream.handler:app"), kind="upstream",
-          engines=("embedded",), needs="f5_tts", slow_start=True),
-    Rival("upstream, streamed", "what its socket_server does, behind the same handler", uvicorn("bench.upstream.handler:app"), {"STREAM": "1"},
-          kind="upstream", engines=("embedded",), needs="f5_tts", slow_start=True),
-]  # fmt: skip
+    Rival(
+        "LitServe",
+        "LitAPI, one worker, streamed",
+        python("bench.frameworks.litserve_tts", "{port}"),
+        kind="framework",
+        needs="litserve",
+        ends_with=signal.SIGINT,
+        slow_start=True,
+    ),
+    Rival(
+        "Ray Serve",
+        "FastAPI ingress, one replica, streamed",
+        python("bench.frameworks.ray_tts", "{port}"),
+        kind="framework",
+        needs="ray",
+        slow_start=True,
+    ),
+    Rival(
+        "BentoML",
+        "service class, one worker, streamed",
+        bentoml,
+        kind="framework",
+        needs="bentoml",
+        ready="/readyz",
+        health="/livez",
+        slow_start=True,
+    ),
+    Rival(
+        "upstream",
+        "F5TTS.infer behind a FastAPI handler, same checkpoint",
+        uvicorn("bench.upstream.handler:app"),
+        kind="upstream",
+        engines=("embedded",),
+        needs="f5_tts",
+        slow_start=True,
+    ),
+    Rival(
+        "upstream, streamed",
+        "what its socket_server does, behind the same handler",
+        uvicorn("bench.upstream.handler:app"),
+        {"STREAM": "1"},
+        kind="upstream",
+        engines=("embedded",),
+        needs="f5_tts",
+        slow_start=True,
+    ),
+]
 BY_NAME = {rival.name: rival for rival in RIVALS}
 
 
 def environment(engine: str, outputs: str) -> tuple[dict[str, str], Path]:
     """Variables and working folder: who starts in the weightless engine's folder finds its tts_core first."""
     path = [str(ROOT)] if engine == "embedded" else [str(WEIGHTLESS), str(ROOT)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "TTS_OUTPUTS": outputs}, ROOT if engine == "embedded" else WEIGHTLESS
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(path),
+        "TTS_OUTPUTS": outputs,
+    }, ROOT if engine == "embedded" else WEIGHTLESS
 
 
 class Server:
@@ -127,8 +210,14 @@ class Server:
         variables, home = environment(engine, folder)
         began = time.perf_counter()
         with self._log.open("w") as log:
-            self.process = subprocess.Popen(rival.command(self.port), cwd=home, env=variables | rival.environment | more, stdout=log, stderr=log,
-                                            start_new_session=True)  # fmt: skip
+            self.process = subprocess.Popen(
+                rival.command(self.port),
+                cwd=home,
+                env=variables | rival.environment | more,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         self._known: dict[int, psutil.Process] = {}
         try:
             self.ready_seconds = self._wait(began)
@@ -160,7 +249,11 @@ class Server:
             root = psutil.Process(self.process.pid)
             for process in [root, *root.children(recursive=True)]:
                 self._known.setdefault(process.pid, process)
-        return [process for process in self._known.values() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        return [
+            process
+            for process in self._known.values()
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
 
     def cpu_seconds(self) -> float:
         """Spent by the tree so far, with those who have ended."""

@@ -1,10 +1,10 @@
 """A checkpoint is a folder or a preset's name; here it becomes weights and the facts that go with them.
 
-    config.yaml          upstream's schema; `direct:` adds what upstream has no word for (see Checkpoint)
-    model.safetensors    or .pt; keys ema_model.transformer.…
-    vocab.txt            one token per line, the unknown one (a space) first
-    vocoder/             a Vocos checkpoint
-    durations.safetensors   with the phoneme tokenizer only
+config.yaml          upstream's schema; `direct:` adds what upstream has no word for (see Checkpoint)
+model.safetensors    or .pt; keys ema_model.transformer.…
+vocab.txt            one token per line, the unknown one (a space) first
+vocoder/             a Vocos checkpoint
+durations.safetensors   with the phoneme tokenizer only
 """
 
 import sys
@@ -64,11 +64,15 @@ def load(name: str) -> Checkpoint:
         return _preset(name, PRESETS[name])
     folder = Path(name)
     if not (folder / "config.yaml").is_file():
-        raise ModelUnavailable(f"TTS_MODEL={name} is neither a folder with a config.yaml nor one of: {', '.join(PRESETS)}")
+        raise ModelUnavailable(
+            f"TTS_MODEL={name} is neither a folder with a config.yaml nor one of: {', '.join(PRESETS)}"
+        )
     try:
         return _folder(folder)
     except (KeyError, TypeError, yaml.YAMLError) as error:
-        raise ModelUnavailable(f"{folder}/config.yaml is not a model description upstream would read: {error!r}") from None
+        raise ModelUnavailable(
+            f"{folder}/config.yaml is not a model description upstream would read: {error!r}"
+        ) from None
 
 
 def _folder(folder: Path) -> Checkpoint:
@@ -78,14 +82,29 @@ def _folder(folder: Path) -> Checkpoint:
         raise ModelUnavailable(f"{folder} has the backbone {model['backbone']}; only F5's DiT is spoken here")
     known = {f.name for f in fields(Arch)}
     arch = Arch(**{k: v for k, v in model["arch"].items() if k in known})
-    weights = next((p for p in (folder / "model.safetensors", folder / "model.pt") if p.exists()), folder / "model.safetensors")
+    weights = next(
+        (p for p in (folder / "model.safetensors", folder / "model.pt") if p.exists()), folder / "model.safetensors"
+    )
     durations = folder / extra["durations"] if "durations" in extra else None
-    for part in (weights, folder / "vocab.txt", *(folder / "vocoder" / name for name in VOCODER_FILES), *([durations] if durations else [])):
+    for part in (
+        weights,
+        folder / "vocab.txt",
+        *(folder / "vocoder" / name for name in VOCODER_FILES),
+        *([durations] if durations else []),
+    ):
         if not part.is_file():
             raise ModelUnavailable(f"{folder} is not complete: {part.relative_to(folder)} is missing")
-    return _fitting(Checkpoint(
-        model["name"], arch, weights, read_vocab(folder / "vocab.txt"), folder / "vocoder", durations=durations,
-        **{k: extra[k] for k in ("tokenizer", "max_seconds", "steps", "cfg_strength") if k in extra}))  # fmt: skip
+    return _fitting(
+        Checkpoint(
+            model["name"],
+            arch,
+            weights,
+            read_vocab(folder / "vocab.txt"),
+            folder / "vocoder",
+            durations=durations,
+            **{k: extra[k] for k in ("tokenizer", "max_seconds", "steps", "cfg_strength") if k in extra},
+        )
+    )
 
 
 def _preset(name: str, preset: Preset) -> Checkpoint:
@@ -97,16 +116,23 @@ def _preset(name: str, preset: Preset) -> Checkpoint:
 def fetch(repo: str, file: str) -> Path:
     """The file from the Hugging Face hub or its local cache, with a progress bar. Raises ModelUnavailable."""
     import httpx
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # here: 0.4 s that the embedded model does not need
+    from huggingface_hub import (
+        hf_hub_download,
+        try_to_load_from_cache,
+    )  # here: 0.4 s that the embedded model does not need
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     if not isinstance(try_to_load_from_cache(repo, file), str):
-        print(f"fetching {file} of {repo} …", file=sys.stderr, flush=True)  # the hub's own bar is silent where there is no terminal
+        print(
+            f"fetching {file} of {repo} …", file=sys.stderr, flush=True
+        )  # the hub's own bar is silent where there is no terminal
     try:
         return Path(hf_hub_download(repo, file))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelUnavailable(f"cannot fetch {file} of {repo}: {reason} Without network, put the files in a folder and name it in TTS_MODEL.") from None
+        raise ModelUnavailable(
+            f"cannot fetch {file} of {repo}: {reason} Without network, put the files in a folder and name it in TTS_MODEL."
+        ) from None
 
 
 def read_weights(path: Path, wanted: Wanted = lambda name: True) -> dict[str, torch.Tensor]:
@@ -132,7 +158,11 @@ def read_vocab(path: Path) -> list[str]:
 
 def _fitting(checkpoint: Checkpoint) -> Checkpoint:
     embedding = "text_embed.text_embed.weight"
-    rows = len(read_weights(checkpoint.weights, lambda name: name == embedding)[embedding]) - 1  # the first row is the filler
+    rows = (
+        len(read_weights(checkpoint.weights, lambda name: name == embedding)[embedding]) - 1
+    )  # the first row is the filler
     if rows != len(checkpoint.vocab):
-        raise ModelUnavailable(f"{checkpoint.name}: the vocabulary has {len(checkpoint.vocab)} tokens and the weights {rows}; they are not of one training run")
+        raise ModelUnavailable(
+            f"{checkpoint.name}: the vocabulary has {len(checkpoint.vocab)} tokens and the weights {rows}; they are not of one training run"
+        )
     return checkpoint

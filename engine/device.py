@@ -35,14 +35,22 @@ def choose(wanted: str = "auto") -> Device:
         _keep_freed_memory()
         native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
         if native:
-            return Device(torch.device("cpu"), torch.bfloat16, f"bf16 products, the rest in fp32: this processor has {native[0]}")
-        return Device(torch.device("cpu"), torch.float32, "fp32: this processor emulates half precision, up to 160 times slower")
+            return Device(
+                torch.device("cpu"), torch.bfloat16, f"bf16 products, the rest in fp32: this processor has {native[0]}"
+            )
+        return Device(
+            torch.device("cpu"), torch.float32, "fp32: this processor emulates half precision, up to 160 times slower"
+        )
     if wanted == "mps" and torch.backends.mps.is_available():
-        return Device(torch.device("mps"), torch.float32, "fp32: Apple's half precision overflows in F5's attention on some chips")
+        return Device(
+            torch.device("mps"), torch.float32, "fp32: Apple's half precision overflows in F5's attention on some chips"
+        )
     if wanted.split(":")[0] == "cuda" and torch.cuda.is_available():
         device = torch.device(wanted)
         if torch.cuda.get_device_capability(device)[0] >= 7:
-            return Device(device, torch.float16, "fp16: compute capability 7 or newer; a chunk with NaN is made again in fp32")
+            return Device(
+                device, torch.float16, "fp16: compute capability 7 or newer; a chunk with NaN is made again in fp32"
+            )
         return Device(device, torch.float32, "fp32: compute capability below 7 has no fast fp16")
     raise ValueError(f"TTS_DEVICE={wanted} is not on this machine; use auto, cpu, cuda, cuda:N or mps")
 

@@ -80,9 +80,13 @@ class Sampler:
     def __init__(self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype):
         self.arch, self.device, self.dtype, self._read = arch, device, dtype, read
         self._stream_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
-        w = read(lambda name: not _adaptive(name))  # mapped from the file, hence the copies: a kept view would keep all of its pages
+        w = read(
+            lambda name: not _adaptive(name)
+        )  # mapped from the file, hence the copies: a kept view would keep all of its pages
         self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
-        position = [f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")]
+        position = [
+            f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+        ]
         self._position = [w.pop(name).to(device, dtype, copy=True) for name in position]
         self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
         into = self._w["input_embed.proj.weight"]
@@ -112,7 +116,10 @@ class Sampler:
         for short, name in names.items():
             block[short], block[short + "_bias"] = taken(f"{name}.weight"), taken(f"{name}.bias")
         if norm:
-            block["q_norm"], block["k_norm"] = taken("attn.q_norm.weight")[order] * scale, taken("attn.k_norm.weight")[order]
+            block["q_norm"], block["k_norm"] = (
+                taken("attn.q_norm.weight")[order] * scale,
+                taken("attn.k_norm.weight")[order],
+            )
         return block
 
     def _schedule(self, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -121,14 +128,24 @@ class Sampler:
             w = {name: weight.to(self.device, torch.float32) for name, weight in self._read(_adaptive).items()}
             t = time_grid(steps)[:-1].to(self.device)
             half = TIME_FREQUENCIES // 2
-            angle = 1000 * t[:, None] * torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
+            angle = (
+                1000 * t[:, None] * torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
+            )
             hidden = torch.cat([angle.sin(), angle.cos()], dim=-1)
             hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.0.weight"], w["time_embed.time_mlp.0.bias"]))
             hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.2.weight"], w["time_embed.time_mlp.2.bias"]))
-            norms = [F.linear(hidden, w[f"transformer_blocks.{i}.attn_norm.linear.weight"], w[f"transformer_blocks.{i}.attn_norm.linear.bias"])
-                     for i in range(self.arch.depth)]  # fmt: skip
+            norms = [
+                F.linear(
+                    hidden,
+                    w[f"transformer_blocks.{i}.attn_norm.linear.weight"],
+                    w[f"transformer_blocks.{i}.attn_norm.linear.bias"],
+                )
+                for i in range(self.arch.depth)
+            ]
             blocks = torch.stack(norms, dim=1).view(steps, self.arch.depth, 6, self.arch.dim)
-            last = F.linear(hidden, w["norm_out.linear.weight"], w["norm_out.linear.bias"]).view(steps, 2, self.arch.dim)
+            last = F.linear(hidden, w["norm_out.linear.weight"], w["norm_out.linear.bias"]).view(
+                steps, 2, self.arch.dim
+            )
             blocks[:, :, [1, 4]] += 1  # scales: norm(x) * (1 + scale)
             last[:, 0] += 1
             self._schedules[steps] = list(zip(blocks.to(self._stream_dtype), last.to(self._stream_dtype), strict=True))
@@ -148,7 +165,13 @@ class Sampler:
             h = h.masked_fill(filler, 0)
         for i in range(arch.conv_layers):
             at = f"text_embed.text_blocks.{i}."
-            y = F.conv1d(h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=TEXT_KERNEL // 2, groups=arch.text_dim)[0].t()
+            y = F.conv1d(
+                h.t()[None],
+                w[at + "dwconv.weight"],
+                w[at + "dwconv.bias"],
+                padding=TEXT_KERNEL // 2,
+                groups=arch.text_dim,
+            )[0].t()
             y = F.layer_norm(y, (arch.text_dim,), w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
             y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
             y[frames:] = 0
@@ -161,7 +184,9 @@ class Sampler:
                 h = h.masked_fill(filler, 0)
         return h
 
-    def solve(self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> Generator[None, None, torch.Tensor]:
+    def solve(
+        self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
+    ) -> Generator[None, None, torch.Tensor]:
         """Yields after each solver step, in long ones between blocks too; returns the mel (frames, 100) float32, reference part included.
 
         reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
@@ -176,7 +201,14 @@ class Sampler:
         angle = torch.arange(room, device=self.device).float()[:, None] * self._inverse_freq
         here = torch.arange(room, device=self.device) < frames
         unheard = torch.zeros(room, device=self.device, dtype=self.dtype).masked_fill(~here, -math.inf)
-        fixtures = conditions, here.to(self.dtype), unheard, angle.cos().to(self.dtype), angle.sin().to(self.dtype), torch.tensor(guidance, device=self.device)
+        fixtures = (
+            conditions,
+            here.to(self.dtype),
+            unheard,
+            angle.cos().to(self.dtype),
+            angle.sin().to(self.dtype),
+            torch.tensor(guidance, device=self.device),
+        )
         x, lengths = F.pad(noise, (0, 0, 0, room - frames)), time_grid(steps).diff().to(self.device)
         before = None
         for dt, (blocks, last) in zip(lengths, self._schedule(steps), strict=True):
@@ -192,7 +224,9 @@ class Sampler:
         yield from reached(before)
         return x[:frames]
 
-    def _advance(self, frames: int | None, x, conditions, here, unheard, cos, sin, guidance, dt, blocks, last) -> Generator[None, None, None]:
+    def _advance(
+        self, frames: int | None, x, conditions, here, unheard, cos, sin, guidance, dt, blocks, last
+    ) -> Generator[None, None, None]:
         """A solver step: x (room, 100) moves on by dt. `here` (room,) is 1 for each frame that is there, else 0; `unheard` is added to
         attention's scores, 0 or minus infinity. `frames` tells the same as a number where no graph is captured."""
         w, size = self._w, (self.arch.dim,)
@@ -200,7 +234,9 @@ class Sampler:
         h = conditions + F.linear(x.to(self._stream_dtype), self._from_x)
         position = h.transpose(1, 2).to(self.dtype)
         for weight, bias in (self._position[:2], self._position[2:]):
-            position = F.mish(F.conv1d(position * here, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS))
+            position = F.mish(
+                F.conv1d(position * here, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS)
+            )
         h = h + position.transpose(1, 2)
         for block, (shift, scale, gate, ff_shift, ff_scale, ff_gate) in zip(self._blocks, blocks, strict=True):
             q, k, v = self._projected(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, (cos, sin))
@@ -220,10 +256,16 @@ class Sampler:
         flow = flow[0] + (flow[0] - flow[1]) * guidance if len(flow) == 2 else flow[0]
         x += dt * here[:, None] * flow
 
-    def _projected(self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+    def _projected(
+        self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]
+    ) -> list[torch.Tensor]:
         """Attention's q, k and v, (count, heads, room, HEAD_DIM) each, q scaled."""
         count, room, _ = y.shape
-        q, k, v = F.linear(y, block["qkv"], block["qkv_bias"]).view(count, room, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            F.linear(y, block["qkv"], block["qkv_bias"])
+            .view(count, room, 3, self.arch.heads, HEAD_DIM)
+            .permute(2, 0, 3, 1, 4)
+        )
         if self.arch.qk_norm:
             q = F.rms_norm(q, (HEAD_DIM,), block["q_norm"], 1e-6)
             k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)

@@ -83,7 +83,9 @@ class Phonemes:
         symbols = [" ", *_ended(phonemes(reference, language), ".")]
         expected = self.expected_frames(symbols)
         pace = float(np.clip(frames / expected.sum(), 0.6, 1.7))
-        return PhonemesScript(self, self.spread(symbols, expected, frames), frames, pace, language, size(clean(reference)))
+        return PhonemesScript(
+            self, self.spread(symbols, expected, frames), frames, pace, language, size(clean(reference))
+        )
 
     def expected_frames(self, symbols: Sequence[str]) -> np.ndarray:
         """How long an average speaker of the training corpus holds each symbol: a small convolution over its neighbours."""

@@ -37,11 +37,15 @@ class Vocoder:
         for i in range(self._layers):
             at = f"backbone.convnext.{i}."
             h[frames:] = 0
-            y = F.conv1d(h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=_KERNEL // 2, groups=size[0])[0].t()
+            y = F.conv1d(
+                h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=_KERNEL // 2, groups=size[0]
+            )[0].t()
             y = F.layer_norm(y, size, w[at + "norm.weight"], w[at + "norm.bias"], 1e-6).to(self._dtype)
             y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
             h = torch.addcmul(h, F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
-        h = F.layer_norm(h[:frames], size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6)
+        h = F.layer_norm(
+            h[:frames], size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6
+        )
         magnitude, phase = F.linear(h, w["head.out.weight"], w["head.out.bias"]).t().chunk(2)
         spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
         return torch.istft(spectrum, FFT_SAMPLES, HOP_SAMPLES, window=self._window, center=True)

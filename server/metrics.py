@@ -14,6 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _registry = CollectorRegistry()
 ProcessCollector(registry=_registry)  # memory, CPU seconds, open files
 
+
 def render(stats: "Stats", jobs: dict[str, int]) -> bytes:
     """Prometheus' text format."""
     now = CollectorRegistry()
@@ -29,10 +30,14 @@ class _Now:
 
     def collect(self) -> Iterable[Metric]:
         stats = self._stats
-        requests = CounterMetricFamily("tts_requests", "Requests for speech, by what became of them.", labels=["outcome"])
+        requests = CounterMetricFamily(
+            "tts_requests", "Requests for speech, by what became of them.", labels=["outcome"]
+        )
         for outcome, count in stats.outcomes.items():
             requests.add_metric([outcome], count)
-        listeners = GaugeMetricFamily("tts_listeners", "Requests being served: waiting for their first sound, or running.", labels=["state"])
+        listeners = GaugeMetricFamily(
+            "tts_listeners", "Requests being served: waiting for their first sound, or running.", labels=["state"]
+        )
         listeners.add_metric(["waiting"], stats.waiting)
         listeners.add_metric(["running"], stats.running)
         jobs = GaugeMetricFamily("tts_jobs", "Jobs kept, by state.", labels=["state"])
@@ -40,12 +45,21 @@ class _Now:
             jobs.add_metric([state], count)
         yield from (requests, listeners, jobs)
         yield _histogram("tts_first_audio_seconds", "From the request's arrival to its first sound.", stats.first_audio)
-        yield _histogram("tts_real_time_factor", "Seconds from arrival per second of sound, without those in which the client was reading.",
-                         stats.real_time_factor)  # fmt: skip
+        yield _histogram(
+            "tts_real_time_factor",
+            "Seconds from arrival per second of sound, without those in which the client was reading.",
+            stats.real_time_factor,
+        )
         yield CounterMetricFamily("tts_audio_seconds", "Sound made.", value=stats.made_seconds)
         yield CounterMetricFamily("tts_model_seconds", "Time in the model.", value=stats.model_seconds)
-        yield CounterMetricFamily("tts_underruns_risked", "Pieces of sound sent after the ones before had run out.", value=stats.late)
-        yield CounterMetricFamily("tts_steps_cancelled", "Solver steps that were planned for listeners who left.", value=round(stats.spared_steps))
+        yield CounterMetricFamily(
+            "tts_underruns_risked", "Pieces of sound sent after the ones before had run out.", value=stats.late
+        )
+        yield CounterMetricFamily(
+            "tts_steps_cancelled",
+            "Solver steps that were planned for listeners who left.",
+            value=round(stats.spared_steps),
+        )
 
 
 def _histogram(name: str, what: str, spread: "Spread") -> Metric:

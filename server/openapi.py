@@ -6,21 +6,38 @@ from speech.request import DEFAULT_VOICE, MOST_STEPS, SPEEDS
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}
 ERROR = {
-    "type": "object", "required": ["error"], "additionalProperties": False,
-    "properties": {"error": {
-        "type": "object", "required": ["message", "type", "param", "code"], "additionalProperties": False,
-        "properties": {"message": TEXT, "type": TEXT, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}},
-    }},
-}  # fmt: skip
-JOB = {
-    "type": "object", "required": ["request_id", "status"],
+    "type": "object",
+    "required": ["error"],
+    "additionalProperties": False,
     "properties": {
-        "request_id": TEXT, "status": {"enum": [*STATES, "removed"]}, "priority": {"enum": list(PATIENCE_SECONDS)},
-        "created": NUMBER, "seed": {"type": "integer"},
-        "progress": {"type": "number", "minimum": 0, "maximum": 1}, "queue_position": {"type": "integer", "minimum": 1}, "error": TEXT,
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "additionalProperties": False,
+            "properties": {
+                "message": TEXT,
+                "type": TEXT,
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+JOB = {
+    "type": "object",
+    "required": ["request_id", "status"],
+    "properties": {
+        "request_id": TEXT,
+        "status": {"enum": [*STATES, "removed"]},
+        "priority": {"enum": list(PATIENCE_SECONDS)},
+        "created": NUMBER,
+        "seed": {"type": "integer"},
+        "progress": {"type": "number", "minimum": 0, "maximum": 1},
+        "queue_position": {"type": "integer", "minimum": 1},
+        "error": TEXT,
         "result": {"type": "object", "required": ["output_path", "url", "sample_rate", "duration", "processing_time"]},
     },
-}  # fmt: skip
+}
 
 
 def description(most_characters: int) -> dict:
@@ -29,17 +46,28 @@ def description(most_characters: int) -> dict:
         "text": {"type": "string", "minLength": 1, "maxLength": most_characters, "pattern": r"\S"},
         "voice": {"type": "string", "default": DEFAULT_VOICE},
         "speed": {"type": "number", "minimum": SPEEDS[0], "maximum": SPEEDS[1], "default": 1},
-        "duration": {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 86_400, "description": "seconds the speech is to last, exactly"},
+        "duration": {
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": 86_400,
+            "description": "seconds the speech is to last, exactly",
+        },
         "seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1},
         "steps": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_STEPS},
         "cfg_strength": {"type": ["number", "null"], "minimum": 0, "maximum": 10},
     }
-    later = {"async": {"type": "boolean", "default": False}, "priority": {"enum": list(PATIENCE_SECONDS), "description": "with async only"}}
+    later = {
+        "async": {"type": "boolean", "default": False},
+        "priority": {"enum": list(PATIENCE_SECONDS), "description": "with async only"},
+    }
     wav = {"description": "the speech", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
     job_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
     body = {"type": "object", "required": ["text"], "additionalProperties": False, "properties": speech | later}
     # A query string has no null: what is absent is absent.
-    query = [{"name": name, "in": "query", "required": name == "text", "schema": rule | {"type": _plain(rule["type"])}} for name, rule in speech.items()]
+    query = [
+        {"name": name, "in": "query", "required": name == "text", "schema": rule | {"type": _plain(rule["type"])}}
+        for name, rule in speech.items()
+    ]
     return {
         "openapi": "3.1.0",
         "info": {"title": "direct-tts", "version": "1", "description": "F5-TTS, served directly."},
@@ -51,15 +79,31 @@ def description(most_characters: int) -> dict:
                 },
                 "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 404, 413, 500, 503)},
             },
-            "/tts/status/{id}": {"get": {"parameters": [job_id], "responses": {"200": _json("the job", JOB)} | _errors(404)}},
+            "/tts/status/{id}": {
+                "get": {"parameters": [job_id], "responses": {"200": _json("the job", JOB)} | _errors(404)}
+            },
             "/tts/result/{id}": {
                 "get": {"parameters": [job_id], "responses": {"200": wav, "206": wav} | _errors(404, 409)},
             },
-            "/tts/{id}": {"delete": {"parameters": [job_id], "responses": {"200": _json("cancelled or removed", JOB)} | _errors(404)}},
-            **{path: {"get": {"responses": {"200": _json(path, {"type": "object"})}}} for path in ("/voices", "/v1/voices", "/health", "/ready")},
-            "/metrics": {"get": {"responses": {"200": {"description": "Prometheus text", "content": {"text/plain": {"schema": TEXT}}}}}},
+            "/tts/{id}": {
+                "delete": {
+                    "parameters": [job_id],
+                    "responses": {"200": _json("cancelled or removed", JOB)} | _errors(404),
+                }
+            },
+            **{
+                path: {"get": {"responses": {"200": _json(path, {"type": "object"})}}}
+                for path in ("/voices", "/v1/voices", "/health", "/ready")
+            },
+            "/metrics": {
+                "get": {
+                    "responses": {
+                        "200": {"description": "Prometheus text", "content": {"text/plain": {"schema": TEXT}}}
+                    }
+                }
+            },
         },
-    }  # fmt: skip
+    }
 
 
 def _plain(kind: str | list[str]) -> str:

@@ -39,7 +39,9 @@ class Stopping:
     @contextlib.contextmanager
     def on_signal(self, park: Callable[[], None]) -> Iterator[None]:
         """While the body runs, the server's own signal handlers also call `park` and start the grace."""
-        if threading.current_thread() is not threading.main_thread():  # a server inside another program has no signals of its own
+        if (
+            threading.current_thread() is not threading.main_thread()
+        ):  # a server inside another program has no signals of its own
             yield
             return
         loop = asyncio.get_running_loop()

@@ -109,7 +109,11 @@ class Listening:
         return "completed"
 
     def _start(self, plan: Plan) -> Message:
-        return {"type": "http.response.start", "status": 200, "headers": Headers(reply_headers(plan) | {"x-request-id": self._id}).raw}
+        return {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": Headers(reply_headers(plan) | {"x-request-id": self._id}).raw,
+        }
 
     async def _hand_over(self, send: Send, body: bytes) -> None:
         """Waits until the client has room for it: a slow reader asks for no turn meanwhile, and holds one piece of sound."""
@@ -125,14 +129,24 @@ class Listening:
     @property
     def _real_time_factor(self) -> float:
         """Seconds from arrival per second of sound, without those in which the client was taking it."""
-        return (time.perf_counter() - self._began - self._sending_seconds) / self._sent_seconds if self._sent_seconds else math.nan
+        return (
+            (time.perf_counter() - self._began - self._sending_seconds) / self._sent_seconds
+            if self._sent_seconds
+            else math.nan
+        )
 
     def _report(self) -> None:
         speech = self._speech
         log.info(
             "%s %s voice=%s characters=%d audio=%.2fs first=%.0fms rtf=%.3f",
-            self._id, self._outcome, ascii(speech.voice[:40])[1:-1], len(speech.text), self._sent_seconds, 1000 * self._first_audio, self._real_time_factor,
-        )  # fmt: skip
+            self._id,
+            self._outcome,
+            ascii(speech.voice[:40])[1:-1],
+            len(speech.text),
+            self._sent_seconds,
+            1000 * self._first_audio,
+            self._real_time_factor,
+        )
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -37,7 +37,9 @@ class Spread:
 class Stats:
     """What this process has done since it started."""
 
-    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("completed", "left", "failed", "refused"), 0))
+    outcomes: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("completed", "left", "failed", "refused"), 0)
+    )
     waiting: int = 0
     """Listeners whose first sound is still to come."""
     running: int = 0
@@ -49,9 +51,13 @@ class Stats:
     """Pieces of sound that came after what was sent before had run out."""
     spared_steps: float = 0.0
     """Solver steps planned for listeners who left before them."""
-    first_audio: Spread = field(default_factory=lambda: Spread((0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2, 4, 8, 16)))
+    first_audio: Spread = field(
+        default_factory=lambda: Spread((0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.75, 1, 2, 4, 8, 16))
+    )
     """Seconds from a request's arrival to its first sound."""
-    real_time_factor: Spread = field(default_factory=lambda: Spread((0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5)))
+    real_time_factor: Spread = field(
+        default_factory=lambda: Spread((0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5))
+    )
     """Seconds from arrival per second of sound, without those in which the client was reading."""
 
     @property

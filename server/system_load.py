@@ -31,7 +31,9 @@ class Machine:
     def _seconds(self) -> tuple[float, float]:
         """CPU seconds spent since the machine started: by all, by this process."""
         times, own = psutil.cpu_times(), self._process.cpu_times()
-        return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0), own.user + own.system
+        return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(
+            times, "guest", 0.0
+        ), own.user + own.system
 
     def load(self) -> Load:
         now = self._clock()

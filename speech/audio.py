@@ -42,4 +42,19 @@ def pcm16(samples: np.ndarray) -> bytes:
 def wav_header(samples: int) -> bytes:
     """The 44 bytes before `samples` 16-bit mono samples; RIFF and data sizes are true."""
     data = 2 * samples
-    return struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + data, b"WAVE", b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16, b"data", data)
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + data,
+        b"WAVE",
+        b"fmt ",
+        16,
+        1,
+        1,
+        SAMPLE_RATE,
+        2 * SAMPLE_RATE,
+        2,
+        16,
+        b"data",
+        data,
+    )

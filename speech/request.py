@@ -45,11 +45,31 @@ class Speech:
         _check(stray is None, "text", f"has the control or half character U+{ord(stray or ' '):04X}; leave it out")
         _check(bool(clean(self.text)), "text", "is empty")
         _check(isinstance(self.voice, str), "voice", "must be a string")
-        _check(_number(self.speed) and SPEEDS[0] <= self.speed <= SPEEDS[1], "speed", f"must be a number from {SPEEDS[0]} to {SPEEDS[1]}")
-        _check(self.duration is None or (_number(self.duration) and 0 < self.duration <= 86_400), "duration", "must be seconds above 0, at most 86400")
-        _check(self.seed is None or (_whole(self.seed) and 0 <= self.seed < 2**63), "seed", "must be a whole number from 0 to 2^63 - 1")
-        _check(self.steps is None or (_whole(self.steps) and 1 <= self.steps <= MOST_STEPS), "steps", f"must be a whole number from 1 to {MOST_STEPS}")
-        _check(self.cfg_strength is None or (_number(self.cfg_strength) and 0 <= self.cfg_strength <= 10), "cfg_strength", "must be a number from 0 to 10")
+        _check(
+            _number(self.speed) and SPEEDS[0] <= self.speed <= SPEEDS[1],
+            "speed",
+            f"must be a number from {SPEEDS[0]} to {SPEEDS[1]}",
+        )
+        _check(
+            self.duration is None or (_number(self.duration) and 0 < self.duration <= 86_400),
+            "duration",
+            "must be seconds above 0, at most 86400",
+        )
+        _check(
+            self.seed is None or (_whole(self.seed) and 0 <= self.seed < 2**63),
+            "seed",
+            "must be a whole number from 0 to 2^63 - 1",
+        )
+        _check(
+            self.steps is None or (_whole(self.steps) and 1 <= self.steps <= MOST_STEPS),
+            "steps",
+            f"must be a whole number from 1 to {MOST_STEPS}",
+        )
+        _check(
+            self.cfg_strength is None or (_number(self.cfg_strength) and 0 <= self.cfg_strength <= 10),
+            "cfg_strength",
+            "must be a number from 0 to 10",
+        )
 
 
 def _check(ok: bool, field: str, rule: str) -> None:

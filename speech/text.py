@@ -72,8 +72,14 @@ def _cut(text: str, room: int, first: int | None) -> int:
     sentences = [m.end() for m in _SENTENCE_END.finditer(head) if not _TITLE_END.search(head[: m.start()])]
     clauses = [m.end() for m in _CLAUSE_END.finditer(head)]
     if first is not None:
-        return next((at for at in sorted(sentences + clauses) if size(text[:at].strip()) >= first), 0) or _space(text, head, fits)
-    for ends, least in ((sentences, len(fits) // 3), (clauses, len(fits) // 3), (sentences + clauses, FIRST_CHUNK_BYTES[0])):
+        return next((at for at in sorted(sentences + clauses) if size(text[:at].strip()) >= first), 0) or _space(
+            text, head, fits
+        )
+    for ends, least in (
+        (sentences, len(fits) // 3),
+        (clauses, len(fits) // 3),
+        (sentences + clauses, FIRST_CHUNK_BYTES[0]),
+    ):
         if ends and max(ends) >= least:
             return max(ends)
     return _space(text, head, fits)

@@ -71,7 +71,9 @@ def in_time(cue: Cue) -> tuple[float, int]:
 def read(path: Path) -> tuple[list[Cue], str]:
     """All cues in the order of the file, and the encoding they were read with. Raises BadSubtitle, OSError."""
     if path.stat().st_size > MOST_BYTES:
-        raise BadSubtitle(f"{path} has {path.stat().st_size / 1e6:.0f} MB, too many for subtitles; is it the film itself?")
+        raise BadSubtitle(
+            f"{path} has {path.stat().st_size / 1e6:.0f} MB, too many for subtitles; is it the film itself?"
+        )
     text, encoding = _decoded(path)
     lines = re.sub(r"\r*\n|\r", "\n", text).split("\n")  # CR CR LF is what a twice converted file has
     if _ASS.search(text):
@@ -82,14 +84,18 @@ def read(path: Path) -> tuple[list[Cue], str]:
         raise BadSubtitle(f"{path} has no cue; SRT, VTT and ASS files are read")
     events = pysubs2.SSAFile.from_string(_canonical(timed, canonical), format_=canonical).events
     if len(events) != len(timed):
-        raise BadSubtitle(f"{path}: {len(timed)} cue times make {len(events)} cues; a cue's text seems to hold two times of its own")
+        raise BadSubtitle(
+            f"{path}: {len(timed)} cue times make {len(events)} cues; a cue's text seems to hold two times of its own"
+        )
     cues: list[Cue] = []
     for (line, _), event in zip(timed, events, strict=True):
         if event.start > event.end:
             raise BadSubtitle(f"{path}, line {line}: the cue ends before it starts")
         if event.is_text:  # ASS has comments and drawings too
             shown = unicodedata.normalize("NFC", html.unescape(event.plaintext)).strip()
-            cues.append(Cue(len(cues), line, event.start / 1000, event.end / 1000, shown, *_spoken(shown, event.name.strip())))
+            cues.append(
+                Cue(len(cues), line, event.start / 1000, event.end / 1000, shown, *_spoken(shown, event.name.strip()))
+            )
     return cues, encoding
 
 
@@ -113,7 +119,9 @@ def _decoded(path: Path) -> tuple[str, str]:
         except UnicodeDecodeError as error:
             mostly = [c for c in raw.decode("utf-8", "replace") if c > "\x7f"]
             if len(mostly) > 3 * mostly.count("\ufffd"):
-                raise BadSubtitle(f"{path}, line {1 + raw[: error.start].count(10)}: not UTF-8, as the rest of the file is; type the line again") from None
+                raise BadSubtitle(
+                    f"{path}, line {1 + raw[: error.start].count(10)}: not UTF-8, as the rest of the file is; type the line again"
+                ) from None
     guesses = charset_normalizer.from_bytes(raw)
     best = guesses.best()
     if best is None:
@@ -147,7 +155,9 @@ def _ass(path: Path, lines: list[str]) -> Timed:
             events = line.lower() == "[events]"
         kind, _, rest = line.partition(":")
         if events and kind == "Format" and not _ASS_FIELDS.fullmatch(rest.lower().replace(" ", "")):
-            raise BadSubtitle(f"{path}, line {number}: the fields are not in the usual order; save the file anew with Aegisub or another editor")
+            raise BadSubtitle(
+                f"{path}, line {number}: the fields are not in the usual order; save the file anew with Aegisub or another editor"
+            )
         if events and kind in ("Dialogue", "Comment"):
             fields = rest.split(",", 9)
             if len(fields) < 10 or not all(_ASS_TIME.fullmatch(time) for time in fields[1:3]):
@@ -170,7 +180,9 @@ def _srt(path: Path, lines: list[str], vtt: bool) -> Timed:
             body, body_line = [], number + 1
             timed.append((number, (f"{_clock(timing.groups()[:4])} --> {_clock(timing.groups()[4:])}", body)))
         elif _MEANT_AS_TIMING.match(line):
-            raise BadSubtitle(f"{path}, line {number}: {line.strip()[:60]!r} is not a cue's time, such as 00:01:02,500 --> 00:01:04,000")
+            raise BadSubtitle(
+                f"{path}, line {number}: {line.strip()[:60]!r} is not a cue's time, such as 00:01:02,500 --> 00:01:04,000"
+            )
         else:
             line = _VTT_SPEAKER.sub(r"[\1] ", line) if vtt else line
             body.append(_GLUE.sub(" ", line))
@@ -193,7 +205,9 @@ def _close_vtt(path: Path, body: list[str], body_line: int, cue_number: int, in_
         if body[i].strip() and not body[i - 1].strip():
             in_block = body[i].startswith(_VTT_BLOCKS)
         if body[i].strip() and not in_block:
-            raise BadSubtitle(f"{path}, line {body_line + i}: text below an empty line belongs to no cue; take the empty line out")
+            raise BadSubtitle(
+                f"{path}, line {body_line + i}: text below an empty line belongs to no cue; take the empty line out"
+            )
     del body[end:]
     return cue_number
 
@@ -223,7 +237,9 @@ def rooms(cues: list[Cue]) -> dict[int, float]:
     """Seconds that the speech of each cue may last: its slot and the silence after it, up to the next cue that speaks."""
     speaking = sorted((cue for cue in cues if cue.text), key=in_time)
     following = itertools.pairwise(speaking)
-    return {cue.index: after.start - cue.start for cue, after in following} | {cue.index: cue.end - cue.start for cue in speaking[-1:]}
+    return {cue.index: after.start - cue.start for cue, after in following} | {
+        cue.index: cue.end - cue.start for cue in speaking[-1:]
+    }
 
 
 def length(cues: list[Cue]) -> float:
@@ -256,4 +272,8 @@ def report(cues: list[Cue], path: Path, voices: dict[str, str], fastest: float) 
 def strangers(cues: list[Cue], voices: dict[str, str]) -> str:
     """Who speaks without a voice of his own, where a map of voices was given."""
     counted = Counter(cue.speaker for cue in cues if cue.text and cue.speaker and cue.speaker.casefold() not in voices)
-    return "no voice of their own: " + ", ".join(f"{name} ({many})" for name, many in counted.items()) if voices and counted else ""
+    return (
+        "no voice of their own: " + ", ".join(f"{name} ({many})" for name, many in counted.items())
+        if voices and counted
+        else ""
+    )

@@ -110,13 +110,15 @@ class Ledger:
             self.save()
 
     def _text(self) -> str:
-        return json.dumps({
-            "completed": sorted(self.completed),
-            "in_progress": sorted(self.in_progress),
-            "failed": [self.failed[index] for index in sorted(self.failed)],
-            "last_updated": _now(),
-            "cues": {index: asdict(self.cues[index]) for index in sorted(self.cues)},
-        })  # fmt: skip
+        return json.dumps(
+            {
+                "completed": sorted(self.completed),
+                "in_progress": sorted(self.in_progress),
+                "failed": [self.failed[index] for index in sorted(self.failed)],
+                "last_updated": _now(),
+                "cues": {index: asdict(self.cues[index]) for index in sorted(self.cues)},
+            }
+        )
 
 
 def _now() -> str:

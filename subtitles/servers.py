@@ -63,8 +63,12 @@ class Servers:
         self.model = ""
         self._http = httpx.AsyncClient(timeout=TIMEOUTS, limits=httpx.Limits(max_connections=None))
         # No wait between attempts: it is the server that rests, and a cue waits for one that does not.
-        self._patiently = AsyncRetrying(retry=retry_if_exception_type(Away), stop=stop_after_delay(patience), reraise=True)
-        self._stubbornly = AsyncRetrying(retry=retry_if_exception_type(Broken), stop=stop_after_attempt(TRIES), reraise=True)
+        self._patiently = AsyncRetrying(
+            retry=retry_if_exception_type(Away), stop=stop_after_delay(patience), reraise=True
+        )
+        self._stubbornly = AsyncRetrying(
+            retry=retry_if_exception_type(Broken), stop=stop_after_attempt(TRIES), reraise=True
+        )
 
     async def __aenter__(self) -> "Servers":
         return self
@@ -89,12 +93,20 @@ class Servers:
             _raise_for_status(server, reply)
         told = _json(reply)
         model, voices = str(told.get("model", "unknown")), told.get("voices")
-        names = [str(voice.get("name")) if isinstance(voice, dict) else str(voice) for voice in voices] if isinstance(voices, list) else []
-        missing = sorted(self._voices - set(names)) if names else []  # a server that lists none is taken at its word when it is asked
+        names = (
+            [str(voice.get("name")) if isinstance(voice, dict) else str(voice) for voice in voices]
+            if isinstance(voices, list)
+            else []
+        )
+        missing = (
+            sorted(self._voices - set(names)) if names else []
+        )  # a server that lists none is taken at its word when it is asked
         if missing:
             raise Unsuited(f"{server.url} has no voice {', '.join(map(repr, missing))}; it has: {', '.join(names)}")
         if self.model not in ("", model):
-            raise Unsuited(f"{server.url} speaks with the model {model!r} and another with {self.model!r}: one film would have two")
+            raise Unsuited(
+                f"{server.url} speaks with the model {model!r} and another with {self.model!r}: one film would have two"
+            )
         self.model, server.known = model, True
 
     async def natural_seconds(self, text: str, voice: str | None) -> float | None:
@@ -208,7 +220,11 @@ def _whole_seconds(server: Server, part: Path) -> float:
     """Of a WAV file that has every frame its header promises; else Broken."""
     try:
         with wave.open(str(part)) as sound:
-            promised, rate, frame_bytes = sound.getnframes(), sound.getframerate(), sound.getnchannels() * sound.getsampwidth()
+            promised, rate, frame_bytes = (
+                sound.getnframes(),
+                sound.getframerate(),
+                sound.getnchannels() * sound.getsampwidth(),
+            )
             held = 0
             while block := sound.readframes(65_536):
                 held += len(block) // frame_bytes

@@ -50,7 +50,9 @@ class Server:
     def start(self, **environment: str) -> None:
         """Returns when it is ready."""
         with self._log.open("a") as out:
-            self.process = subprocess.Popen(self._command, cwd=ROOT, stdout=out, stderr=out, env=self._environment | environment)
+            self.process = subprocess.Popen(
+                self._command, cwd=ROOT, stdout=out, stderr=out, env=self._environment | environment
+            )
         end = time.monotonic() + READY_SECONDS
         while True:
             assert self.process.poll() is None and time.monotonic() < end, self._log.read_text()
@@ -71,7 +73,9 @@ class Server:
 
 
 @contextmanager
-def serving(log: Path, app: str = "app:app", clean: bool = True, options: tuple[str, ...] = (), **environment: str) -> Iterator[str]:
+def serving(
+    log: Path, app: str = "app:app", clean: bool = True, options: tuple[str, ...] = (), **environment: str
+) -> Iterator[str]:
     """A server that ends with 0; yields its address. A `clean` one leaves no traceback in its log."""
     server = Server(log, app, *options, **environment)
     server.start()
@@ -105,12 +109,20 @@ def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS
     from f5_tts.model.backbones.dit import DiT
 
     torch.manual_seed(3)
-    shape = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=True, pe_attn_head=None) | arch
+    shape = (
+        dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=True, pe_attn_head=None)
+        | arch
+    )
     model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=100)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({f"ema_model.transformer.{k}": v.clone() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {f"ema_model.transformer.{k}": v.clone() for k, v in model.state_dict().items()}, folder / "model.safetensors"
+    )
     (folder / "vocab.txt").write_text("".join(f"{c}\n" for c in vocab))
-    config = {"model": {"name": folder.name, "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": tokenizer, "cfg_strength": 2.0}}
+    config = {
+        "model": {"name": folder.name, "backbone": "DiT", "arch": shape},
+        "direct": {"tokenizer": tokenizer, "cfg_strength": 2.0},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     shutil.copytree(ROOT / "models" / "tiny" / "vocoder", folder / "vocoder", dirs_exist_ok=True)
     return folder

@@ -22,7 +22,9 @@ def command(film: Path, out: Path, *options: str, servers: list[str]) -> list[st
     return [sys.executable, str(ROOT / "tts_worker.py"), "--srt", str(film), "--output", str(out), *named, *options]
 
 
-def work(film: Path, out: Path, *options: str, servers: list[Scripted] | list[str], expect: int = 0, timeout: float = 60) -> subprocess.CompletedProcess:
+def work(
+    film: Path, out: Path, *options: str, servers: list[Scripted] | list[str], expect: int = 0, timeout: float = 60
+) -> subprocess.CompletedProcess:
     urls = [server if isinstance(server, str) else server.url for server in servers]
     done = subprocess.run(command(film, out, *options, servers=urls), capture_output=True, text=True, timeout=timeout)
     assert done.returncode == expect, done.stdout + done.stderr
@@ -33,7 +35,10 @@ def work(film: Path, out: Path, *options: str, servers: list[Scripted] | list[st
 @contextlib.contextmanager
 def working(film: Path, out: Path, *options: str, servers: list[Scripted]) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen(
-        command(film, out, *options, servers=[server.url for server in servers]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(film, out, *options, servers=[server.url for server in servers]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process

@@ -105,7 +105,9 @@ class Scripted:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 method, target, _ = head[0].split()
-                length = next((int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0)
+                length = next(
+                    (int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0
+                )
                 body = await reader.readexactly(length)
                 if not await self._answer(method, target, body, writer):
                     return
@@ -117,7 +119,10 @@ class Scripted:
 
     async def _answer(self, method: str, target: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
         if target == "/health":
-            return await self._send(writer, Reply(body=json.dumps({"model": self.model, "voices": self.voices}).encode(), kind="application/json"))
+            return await self._send(
+                writer,
+                Reply(body=json.dumps({"model": self.model, "voices": self.voices}).encode(), kind="application/json"),
+            )
         if method == "HEAD":
             self.heads += 1
             if self.heads <= self.broken_heads:
@@ -149,7 +154,11 @@ class Scripted:
 
     async def _send(self, writer: asyncio.StreamWriter, reply: Reply, bodiless: bool = False) -> bool:
         headers = {"content-type": reply.kind, "content-length": str(len(reply.body))} | reply.headers
-        writer.write("\r\n".join([f"HTTP/1.1 {reply.status} scripted", *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode())
+        writer.write(
+            "\r\n".join(
+                [f"HTTP/1.1 {reply.status} scripted", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+            ).encode()
+        )
         writer.write(b"" if bodiless else reply.body[: reply.cut])
         await writer.drain()
         return reply.cut is None

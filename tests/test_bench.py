@@ -74,7 +74,9 @@ def test_a_rival_speaks_what_it_is_asked_and_ten_at_once(name):
         for heard, one in zip(at_once(server.port, wanted), wanted, strict=True):
             assert_spoken(heard, one)
         client.close()
-        torch = [process.pid for process in server.tree() if "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()]
+        torch = [
+            process.pid for process in server.tree() if "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+        ]
         assert not torch, "the weightless engine runs without torch"
         assert server.stop(), f"did not stop cleanly:\n{server.log[-2000:]}"
 
@@ -122,7 +124,10 @@ def test_a_killed_worker_is_replaced_and_its_line_spoken():
 
 def test_a_worker_that_hangs_is_replaced_and_its_line_spoken():
     wanted = {"text": TEXT, "seed": 1}
-    with started("process workers", SLEEP_MS="30", LINE_SECONDS="2") as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+    with (
+        started("process workers", SLEEP_MS="30", LINE_SECONDS="2") as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
         asking, health = pool.submit(ask, server.port, wanted), Client(server.port)
         os.kill(busy_worker(health), signal.SIGSTOP)
         assert_spoken(asking.result(30), wanted)
@@ -153,15 +158,34 @@ def test_a_worker_answers_each_line_under_its_id(tmp_path):
     ]
     variables, home = environment("weightless", str(tmp_path))
     lines = "".join(json.dumps(one) + "\n" for one in asked)
-    done = subprocess.run([sys.executable, "-m", "bench.layered.worker"], cwd=home, env=variables, input=lines, text=True, capture_output=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.layered.worker"],
+        cwd=home,
+        env=variables,
+        input=lines,
+        text=True,
+        capture_output=True,
+        timeout=30,
+    )
     replies = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(reply["id"], reply["ok"]) for reply in replies] == [(1, False), (2, True), (3, True), (4, False), (5, False), (6, True), (7, True)]
+    assert [(reply["id"], reply["ok"]) for reply in replies] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, False),
+        (5, False),
+        (6, True),
+        (7, True),
+    ]
     assert replies[3]["kind"] == "BadSpeech" and replies[5]["generated"] == 1 and done.returncode == 0
     assert_spoken(Heard(body=file.read_bytes()), {"text": TEXT, "seed": 4})
 
 
 def test_priorities_reorder_what_waits():
-    with started("resource-managed", SLEEP_MS="30", JOBS="1", TTS_PLACES="1") as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+    with (
+        started("resource-managed", SLEEP_MS="30", JOBS="1", TTS_PLACES="1") as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
         health = Client(server.port)
         first = pool.submit(ask, server.port, {"text": "The first one is under way when the others come. " * 20})
         while not health.read("/status")["running"]:
@@ -175,7 +199,14 @@ def test_priorities_reorder_what_waits():
                 time.sleep(0.005)
         for one in asking:
             one.result(30)
-        assert health.read("/status")["finished"][1:] == ["urgent 2", "urgent 5", "high 3", "normal 1", "normal 4", "low 0"]
+        assert health.read("/status")["finished"][1:] == [
+            "urgent 2",
+            "urgent 5",
+            "high 3",
+            "normal 1",
+            "normal 4",
+            "low 0",
+        ]
         health.close()
 
 
@@ -226,7 +257,12 @@ def test_a_queued_request_has_a_status_and_then_a_result():
             end = time.monotonic() + 10
             while (told := client.read(f"/tts/status/{job['request_id']}"))["status"] in ("queued", "processing"):
                 assert time.monotonic() < end
-            assert told["status"] == "completed" and set(told["result"]) == {"output_path", "sample_rate", "duration", "processing_time"}
+            assert told["status"] == "completed" and set(told["result"]) == {
+                "output_path",
+                "sample_rate",
+                "duration",
+                "processing_time",
+            }
             assert client.get(f"/tts/result/{job['request_id']}")[0] == 200
         assert client.get("/tts/status/nobody")[0] == 404
         client.close()
@@ -235,11 +271,24 @@ def test_a_queued_request_has_a_status_and_then_a_result():
 def test_the_bench_runs_and_makes_its_section_anew(tmp_path):
     readme, results = tmp_path / "README.md", tmp_path / "results.json"
     readme.write_text(f"# Before\n{report.BEGIN}\nthe last one\n{report.END}\nafter\n")
-    command = [sys.executable, "-m", "bench", "--smoke", "--engines", "weightless", "--rivals", "executor,whole file,+ service", "--results", str(results)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "--smoke",
+        "--engines",
+        "weightless",
+        "--rivals",
+        "executor,whole file,+ service",
+        "--results",
+        str(results),
+    ]
     subprocess.run([*command, "--readme", str(readme)], cwd=ROOT, check=True, capture_output=True, timeout=120)
     kept = json.loads(results.read_text())
     rows = kept["engines"]["weightless"]["rivals"]
-    assert set(rows) == {"direct", "executor", "whole file", "+ service"} and all(row["failed"] is None for row in rows.values())
+    assert set(rows) == {"direct", "executor", "whole file", "+ service"} and all(
+        row["failed"] is None for row in rows.values()
+    )
     assert rows["direct"]["first"]["8"]["n"] == 16 and kept["machine"]["cores"] >= 1 and kept["versions"]["starlette"]
     text = readme.read_text()
     assert text.startswith("# Before\n") and text.endswith("\nafter\n") and "the last one" not in text

@@ -32,7 +32,9 @@ def speakable(text: str) -> bool:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1))
+@given(
+    text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1)
+)
 def test_as_many_samples_as_planned(small, text, speed, seed):
     speech = Speech(text, speed=speed, seed=seed, steps=1, cfg_strength=0.0)
     plan = small.plan(speech)
@@ -79,7 +81,10 @@ def test_it_breathes_after_every_solver_step(small):
 
 
 def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
-    one, other = Speech("First sentence. And more of it.", seed=1, steps=3), Speech("Another one, quite different.", seed=2, steps=3)
+    one, other = (
+        Speech("First sentence. And more of it.", seed=1, steps=3),
+        Speech("Another one, quite different.", seed=2, steps=3),
+    )
     alone = [said(small, one), said(small, other)]
     together: list[list[np.ndarray]] = [[], []]
     running = {0: small.speak(small.plan(one)), 1: small.speak(small.plan(other))}
@@ -97,7 +102,9 @@ def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
 
 def test_joins_do_not_click(tts):
     """The step from one sample to the next at a join is no larger than speech itself makes."""
-    plan = tts.plan(Speech("The morning is here. The river is cold. The long road is quiet now, and we walk on.", seed=4))
+    plan = tts.plan(
+        Speech("The morning is here. The river is cold. The long road is quiet now, and we walk on.", seed=4)
+    )
     pieces = [piece for piece in tts.speak(plan) if piece is not None]
     whole = np.concatenate(pieces)
     steps = np.abs(np.diff(whole))
@@ -188,7 +195,9 @@ def test_lengths_rounded_up_change_nothing(tts, monkeypatch):
 def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts):
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        solved(tts._sampler, tts.voices["default"].mel, torch.ones(800, dtype=torch.int64), torch.zeros(900, 100), 3, 0.0)
+        solved(
+            tts._sampler, tts.voices["default"].mel, torch.ones(800, dtype=torch.int64), torch.zeros(900, 100), 3, 0.0
+        )
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     assert min(faults() for _ in range(4)) < 2000

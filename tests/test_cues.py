@@ -59,7 +59,8 @@ SPOKEN = {
         ["Hi there", "42", "<3"],
     ),
     "ASS": (
-        ASS + "Comment: 0,0:00:00.00,0:00:01.00,Default,,0,0,0,,not shown\nDialogue: 0,0:00:01.00,0:00:02.50,Default,Anna,0,0,0,,{\\i1}Well{\\i0}, so\\Nbe it\n"
+        ASS
+        + "Comment: 0,0:00:00.00,0:00:01.00,Default,,0,0,0,,not shown\nDialogue: 0,0:00:01.00,0:00:02.50,Default,Anna,0,0,0,,{\\i1}Well{\\i0}, so\\Nbe it\n"
         "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\p1}m 0 0 l 9 9",
         ["Well, so be it"],
     ),
@@ -89,8 +90,14 @@ REFUSED = {
     "a cue without a time": (f"1\n{ONE}\nHello.\n\n2\nLost.\n\n3\n{TWO}\nThere.", 5),
     "a last cue without a time": (f"1\n{ONE}\nHello.\n\n2\nLost.", 5),
     "text above the first time": (f"Once upon a time\n\n1\n{ONE}\nHello.", 1),
-    "a line in another encoding": (f"1\n{ONE}\nĐây là một ngày đẹp trời.\n\n2\n{TWO}\n".encode() + "déjà".encode("cp1252"), 7),
-    "text after an empty line in VTT": ("WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n\nLost.\n\n00:03.000 --> 00:04.000\nThere.", 6),
+    "a line in another encoding": (
+        f"1\n{ONE}\nĐây là một ngày đẹp trời.\n\n2\n{TWO}\n".encode() + "déjà".encode("cp1252"),
+        7,
+    ),
+    "text after an empty line in VTT": (
+        "WEBVTT\n\n00:01.000 --> 00:02.000\nHello.\n\nLost.\n\n00:03.000 --> 00:04.000\nThere.",
+        6,
+    ),
     "half an ASS line": (ASS + "Dialogue: 0,0:00:01.00,0:00:02.00", 9),
     "an ASS time with a letter": (ASS + "Dialogue: 0,0:00:01.00,0:00:0x.00,Default,,0,0,0,,Hello", 9),
     "ASS fields in another order": (ASS.replace("Start, End", "End, Start"), 8),
@@ -103,7 +110,11 @@ def test_what_cannot_be_read_is_refused_with_its_line(tmp_path, content, line):
         read(tmp_path, content)
 
 
-@pytest.mark.parametrize("content", ["", "just a text", b"\x89PNG\0\1\2\3" * 9, "{1}{50}MicroDVD"], ids=["empty", "text", "an image", "frames"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "just a text", b"\x89PNG\0\1\2\3" * 9, "{1}{50}MicroDVD"],
+    ids=["empty", "text", "an image", "frames"],
+)
 def test_what_is_no_subtitle_is_refused(tmp_path, content):
     with pytest.raises(cues.BadSubtitle, match=r"has no cue|not text"):
         read(tmp_path, content)
@@ -155,8 +166,14 @@ def test_encodings_are_recognised(tmp_path, text, encode):
 
 def test_cues_keep_the_files_order_and_room_follows_the_films(tmp_path):
     found = read(tmp_path, f"1\n{TWO}\nLater.\n\n2\n{ONE}\nEarlier.\n\n3\n00:00:02,500 --> 00:00:02,600\n[music]\n")
-    assert [(cue.index, cue.text, cue.file_name) for cue in found[:2]] == [(0, "Later.", "audio_0000.wav"), (1, "Earlier.", "audio_0001.wav")]
-    assert cues.rooms(found) == {0: 1.5, 1: 2.0}  # the silence up to the next speech is borrowed, music is not speech, the last keeps its slot
+    assert [(cue.index, cue.text, cue.file_name) for cue in found[:2]] == [
+        (0, "Later.", "audio_0000.wav"),
+        (1, "Earlier.", "audio_0001.wav"),
+    ]
+    assert cues.rooms(found) == {
+        0: 1.5,
+        1: 2.0,
+    }  # the silence up to the next speech is borrowed, music is not speech, the last keeps its slot
 
 
 def test_speakers_are_tags_actors_and_vtt_voices(tmp_path):
@@ -173,15 +190,29 @@ def test_a_cue_after_any_other_cue_is_still_itself(tmp_path):
     for _ in range(60):
         said = [draw.choice(["", "42", "7\n8", "Hello.", "One.\nTwo.", "1", "2", "3", "Room\n101"]) for _ in range(6)]
         gap = draw.choice(["\n", "\n\n"])
-        content = gap.join(f"{i + 1}\n00:00:{i:02d},000 --> 00:00:{i + 1:02d},000\n{text}\n" for i, text in enumerate(said))
+        content = gap.join(
+            f"{i + 1}\n00:00:{i:02d},000 --> 00:00:{i + 1:02d},000\n{text}\n" for i, text in enumerate(said)
+        )
         assert texts(tmp_path, content) == [" ".join(text.split()) for text in said], content
 
 
 def test_check_reports_without_a_server(tmp_path):
     film = tmp_path / "film.srt"
-    film.write_text(f"1\n{TWO}\n[bob] Later.\n\n2\n{ONE}\n{'Far too much text for a second. ' * 3}\n\n3\n00:00:01,500 --> 00:00:02,500\n[music]\n\n4\n{TWO}\n")
+    film.write_text(
+        f"1\n{TWO}\n[bob] Later.\n\n2\n{ONE}\n{'Far too much text for a second. ' * 3}\n\n3\n00:00:01,500 --> 00:00:02,500\n[music]\n\n4\n{TWO}\n"
+    )
     (tmp_path / "map.toml").write_text('Anna = "default"')
-    command = [sys.executable, "tts_worker.py", "--srt", str(film), "--check", "--voices", str(tmp_path / "map.toml"), "--output", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "tts_worker.py",
+        "--srt",
+        str(film),
+        "--check",
+        "--voices",
+        str(tmp_path / "map.toml"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and not (tmp_path / "out").exists()
     lines = done.stdout.splitlines()
@@ -196,7 +227,9 @@ def test_check_reports_without_a_server(tmp_path):
 def test_ten_thousand_cues_are_read_in_bounded_memory(tmp_path):
     film = tmp_path / "film.srt"
     clock = [f"{i // 3600:02d}:{i // 60 % 60:02d}:{i % 60:02d}" for i in range(10_000)]
-    film.write_text("\n".join(f"{i + 1}\n{at},000 --> {at},900\nThis is cue number {i}.\n" for i, at in enumerate(clock)))
+    film.write_text(
+        "\n".join(f"{i + 1}\n{at},000 --> {at},900\nThis is cue number {i}.\n" for i, at in enumerate(clock))
+    )
     code = f"import pathlib; from subtitles import cues; print(len(cues.read(pathlib.Path({str(film)!r}))[0]), *open('/proc/self/status'))"
     count, *status = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
     megabytes = int(status[status.index("VmHWM:") + 1]) / 1000

@@ -10,16 +10,25 @@ from conftest import FIGURES, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 FIELDS = ["text", "voice", "speed", "duration", "seed", "steps", "cfg_strength", "async", "priority", "format", ""]
 numbers = st.integers(-(2**70), 2**70) | st.integers(-10, 100) | st.floats(allow_subnormal=False)
 texts = st.text(max_size=30) | st.sampled_from(["default", "Hello.", "low", "NaN", "../x", "\ud800"])
 leaves = st.none() | st.booleans() | numbers | texts
-values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=5)
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=5
+)
 objects = st.dictionaries(st.sampled_from(FIELDS) | texts, values, max_size=6)
-likely = st.fixed_dictionaries({"text": texts, "steps": st.just(1)}, optional={"speed": numbers, "seed": numbers, "duration": numbers, "async": st.booleans()})
+likely = st.fixed_dictionaries(
+    {"text": texts, "steps": st.just(1)},
+    optional={"speed": numbers, "seed": numbers, "duration": numbers, "async": st.booleans()},
+)
 bodies = st.binary(max_size=200) | (objects | likely | values).map(lambda value: json.dumps(value).encode())
 
 
@@ -48,7 +57,10 @@ def fuzz(address: str, examples: int) -> None:
             assert reply.status_code in (200, 202, 400, 404, 413), (body, reply.status_code, reply.text[:300])
             if reply.status_code >= 400:
                 error = reply.json()
-                assert set(error) == {"error"} and set(error["error"]) == {"message", "type", "param", "code"}, (body, error)
+                assert set(error) == {"error"} and set(error["error"]) == {"message", "type", "param", "code"}, (
+                    body,
+                    error,
+                )
                 assert error["error"]["message"]
             elif reply.status_code == 200:
                 assert len(reply.content) == int(reply.headers["content-length"])

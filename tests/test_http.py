@@ -20,7 +20,10 @@ from conftest import FIGURES, serving, small_checkpoint
 import tts_core
 from speech import audio
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 12
+LONG = (
+    "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
+    * 12
+)
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyz  ,.",
     "0123456789 +-/%$",
@@ -74,13 +77,20 @@ def test_true_lengths_with_upstreams_rule(tokenizer, tmp_path):
     """An untrained model, because lengths do not depend on weights."""
     model = small_checkpoint(tmp_path / "small", tokenizer)
     draw = random.Random(9)
-    with serving(tmp_path / "log", TTS_MODEL=str(model)) as address, httpx.Client(base_url=address, timeout=120) as client:
+    with (
+        serving(tmp_path / "log", TTS_MODEL=str(model)) as address,
+        httpx.Client(base_url=address, timeout=120) as client,
+    ):
         for _ in range(60):
-            assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0}))
+            assert_true_lengths(
+                client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0})
+            )
 
 
 def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client, tts):
-    speech = tts_core.Speech("One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11)
+    speech = tts_core.Speech(
+        "One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11
+    )
     plan = tts.plan(speech)
     assert len(plan.lines) > 1
     whole = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
@@ -111,7 +121,10 @@ def test_duration_is_met_to_the_sample(client, seconds):
 
 
 def test_speed_shortens(client):
-    lengths = [len(client.post("/tts", json={"text": "The river runs past the mill.", "speed": s, "steps": 1}).content) for s in (0.5, 1, 2)]
+    lengths = [
+        len(client.post("/tts", json={"text": "The river runs past the mill.", "speed": s, "steps": 1}).content)
+        for s in (0.5, 1, 2)
+    ]
     assert lengths[0] > 1.7 * lengths[1] > 2.9 * lengths[2], lengths
 
 
@@ -202,7 +215,11 @@ def longest_gap(tts: tts_core.TTS, text: str) -> float:
     return longest
 
 
-@pytest.mark.parametrize("wanted,read", [({"text": LONG[:48], "steps": 64}, 0), ({"text": LONG}, 60_000)], ids=["before the first byte", "while it plays"])
+@pytest.mark.parametrize(
+    "wanted,read",
+    [({"text": LONG[:48], "steps": 64}, 0), ({"text": LONG}, 60_000)],
+    ids=["before the first byte", "while it plays"],
+)
 def test_a_vanished_client_frees_the_model_within_a_step(server, client, tts, wanted, read):
     step = longest_gap(tts, wanted["text"][:800])
     before = client.get("/health").json()["stats"]
@@ -234,7 +251,9 @@ def test_health_answers_within_a_step_while_speaking(server, client, tts):
 def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
     def ask(number: int) -> tuple[float, int]:
         time.sleep(0.03 * number)  # arrival order is the point
-        with httpx.stream("POST", f"{server}/tts", json={"text": f"Number {number}, said aloud.", "steps": 4}, timeout=120) as reply:
+        with httpx.stream(
+            "POST", f"{server}/tts", json={"text": f"Number {number}, said aloud.", "steps": 4}, timeout=120
+        ) as reply:
             parts = reply.iter_bytes()
             next(parts)
             first = time.monotonic()
@@ -247,8 +266,14 @@ def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
 
 
 def test_one_listener_too_many_is_told_when_to_come_back(tmp_path):
-    with serving(tmp_path / "log", TTS_MAX_WAITING="3") as address, httpx.Client(base_url=address, timeout=60) as client, contextlib.ExitStack() as open_:
-        streams = [open_.enter_context(client.stream("POST", "/tts", json={"text": LONG, "steps": 2})) for _ in range(3)]
+    with (
+        serving(tmp_path / "log", TTS_MAX_WAITING="3") as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+        contextlib.ExitStack() as open_,
+    ):
+        streams = [
+            open_.enter_context(client.stream("POST", "/tts", json={"text": LONG, "steps": 2})) for _ in range(3)
+        ]
         began = time.monotonic()
         refused = client.post("/tts", json={"text": "Hello."})
         assert time.monotonic() - began < 1
@@ -281,6 +306,8 @@ def test_routes_that_only_tell(client):
     assert client.get("/v1/voices").json() == client.get("/voices").json()
     health = client.get("/health").json()
     assert health["status"] == "healthy" and health["model"] == "tiny" and "fp32" in health["device_reason"]
-    assert {"total_requests", "completed_requests", "failed_requests", "queue_size", "processing"} <= set(health["stats"])
+    assert {"total_requests", "completed_requests", "failed_requests", "queue_size", "processing"} <= set(
+        health["stats"]
+    )
     assert client.get("/ready").status_code == 200
     assert "curl" in client.get("/").text

@@ -42,7 +42,11 @@ def test_a_job_is_spoken_as_a_listener_would_hear_it(client, server):
     assert set(result) == {"output_path", "url", "sample_rate", "duration", "processing_time"}
     audio = client.get(result["url"])
     assert audio.headers["content-type"] == "audio/wav"
-    assert audio.content == client.post("/tts", json={"text": text, "seed": status["seed"]}).content == Path(result["output_path"]).read_bytes()
+    assert (
+        audio.content
+        == client.post("/tts", json={"text": text, "seed": status["seed"]}).content
+        == Path(result["output_path"]).read_bytes()
+    )
     with wave.open(io.BytesIO(audio.content)) as file:
         assert (file.getframerate(), round(file.getnframes() / 24000, 3)) == (result["sample_rate"], result["duration"])
     part = client.get(result["url"], headers={"range": "bytes=1000-1999"})
@@ -70,7 +74,9 @@ def test_a_bad_job_is_refused_and_not_accepted(client, wanted, status, param):
     reply = client.post("/tts", json=wanted)
     assert reply.status_code == status and reply.json()["error"]["param"] == param
     assert client.get("/health").json()["jobs"] == before
-    assert client.post("/tts", json={"text": "a", "async": False, "steps": 1}).status_code == 200  # as older clients send it
+    assert (
+        client.post("/tts", json={"text": "a", "async": False, "steps": 1}).status_code == 200
+    )  # as older clients send it
 
 
 def test_a_cancelled_job_stops_and_leaves_nothing(client, server):
@@ -94,12 +100,21 @@ def test_jobs_wait_for_listeners_and_go_by_priority_and_age(tmp_path):
     server = Server(tmp_path / "log")
     server.start(TTS_MEMORY_LIMIT="0")
     with httpx.Client(base_url=server.address, timeout=60) as client:
-        by_priority = {name: ask_later(client, f"This one is {name}.", priority=name, steps=1) for name in ("low", "normal", "high", "urgent")}
+        by_priority = {
+            name: ask_later(client, f"This one is {name}.", priority=name, steps=1)
+            for name in ("low", "normal", "high", "urgent")
+        }
         old = ask_later(client, "Low, and old.", priority="low", steps=1)
         assert client.get(f"/tts/status/{by_priority['normal']}").json()["queue_position"] == 3
         while "memory" not in client.get("/health").json()["message"]:
             time.sleep(0.05)
-        assert client.get("/health").json()["jobs"] == {"queued": 5, "processing": 0, "completed": 0, "failed": 0, "cancelled": 0}
+        assert client.get("/health").json()["jobs"] == {
+            "queued": 5,
+            "processing": 0,
+            "completed": 0,
+            "failed": 0,
+            "cancelled": 0,
+        }
     assert server.stop() == 0
     with contextlib.closing(sqlite3.connect(tmp_path / "outputs" / "jobs.db", isolation_level=None)) as db:
         db.execute("UPDATE jobs SET created = created - 18000, due = due - 18000 WHERE id = ?", [old])
@@ -131,7 +146,10 @@ def test_an_urgent_job_overtakes_one_under_way_and_a_listener_both(client):
 
 
 def test_faults_are_retried_a_few_times_and_mistakes_never(tmp_path):
-    with serving(tmp_path / "log", app="tests.flaky_app:app", clean=False) as address, httpx.Client(base_url=address) as client:
+    with (
+        serving(tmp_path / "log", app="tests.flaky_app:app", clean=False) as address,
+        httpx.Client(base_url=address) as client,
+    ):
         twice, often, bug = (ask_later(client, "Hello.", seed=seed, steps=1) for seed in (1, 2, 3))
         assert finished(client, twice)["status"] == "completed"
         failed = finished(client, often)
@@ -145,7 +163,10 @@ def test_faults_are_retried_a_few_times_and_mistakes_never(tmp_path):
 
 def test_without_a_place_to_keep_jobs_none_is_accepted_and_speech_goes_on(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with serving(tmp_path / "log", TTS_OUTPUTS=str(tmp_path / "file" / "outputs")) as address, httpx.Client(base_url=address) as client:
+    with (
+        serving(tmp_path / "log", TTS_OUTPUTS=str(tmp_path / "file" / "outputs")) as address,
+        httpx.Client(base_url=address) as client,
+    ):
         refused = client.post("/tts", json={"text": "Later.", "async": True})
         assert refused.status_code == 503 and refused.json()["error"]["code"] == "not_kept"
         assert client.post("/tts", json={"text": "Now.", "steps": 1}).status_code == 200
@@ -179,7 +200,10 @@ def test_a_stopping_server_finishes_listeners_parks_jobs_and_ends_with_0(tmp_pat
 
 
 def test_several_processes_share_the_table(tmp_path):
-    with serving(tmp_path / "log", options=("--workers", "2")) as address, httpx.Client(base_url=address, timeout=60) as client:
+    with (
+        serving(tmp_path / "log", options=("--workers", "2")) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         jobs = [ask_later(client, f"Job number {number}.", steps=1) for number in range(12)]
         for job in jobs:
             assert finished(client, job)["status"] == "completed"

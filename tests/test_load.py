@@ -33,7 +33,9 @@ def metric(client: httpx.Client, name: str) -> float:
 def settles(client: httpx.Client, running: int) -> None:
     """Who left is found out at its next turn, which is a newcomer's first."""
     end = time.monotonic() + 1
-    while (seen := metric(client, 'tts_listeners{state="running"}') + metric(client, 'tts_listeners{state="waiting"}')) != running:
+    while (
+        seen := metric(client, 'tts_listeners{state="running"}') + metric(client, 'tts_listeners{state="waiting"}')
+    ) != running:
         assert time.monotonic() < end, f"{seen} listeners are left"
 
 
@@ -67,7 +69,10 @@ def test_a_job_hardly_delays_a_listener_where_chunk_turns_do(tmp_path):
         with serving(tmp_path / name / "log", app=app) as address, httpx.Client(base_url=address, timeout=60) as client:
             alone, beside = beside_a_job(client, 10)
         ratios[name] = round(beside / alone, 2)
-    FIGURES["first audio beside a job over idle"], FIGURES["the same with turns of a chunk"] = ratios["steps"], ratios["chunks"]
+    FIGURES["first audio beside a job over idle"], FIGURES["the same with turns of a chunk"] = (
+        ratios["steps"],
+        ratios["chunks"],
+    )
     assert ratios["steps"] <= 1.3
 
 
@@ -79,13 +84,19 @@ def test_all_at_once_are_spoken_in_order_of_arrival_and_the_next_is_refused(tmp_
         for number in range(count):
             body = json.dumps({"text": f"Number {number}, said aloud.", "steps": 4, "seed": number}).encode()
             connection = socket.create_connection((host.hostname, host.port))
-            connection.sendall(b"POST /tts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            connection.sendall(
+                b"POST /tts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
             waiting.append(connection)
             time.sleep(0.005)  # arrival order is the point
         began = time.monotonic()
         refused = httpx.post(f"{address}/tts", json={"text": "One too many."})
         assert time.monotonic() - began < 0.5
-        assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1 and refused.json()["error"]["code"] == "full"
+        assert (
+            refused.status_code == 503
+            and int(refused.headers["retry-after"]) >= 1
+            and refused.json()["error"]["code"] == "full"
+        )
 
         def heard(connection: socket.socket) -> tuple[float, bool]:
             with connection, connection.makefile("rb") as reply:
@@ -215,7 +226,10 @@ def test_a_long_text_streams_in_flat_memory(tmp_path):
 def test_an_hour_streams_in_flat_memory(tmp_path):
     with serving(tmp_path / "log", TTS_MAX_CHARS="1000000") as address:
         seconds, megabytes = long_speech(address, 620)
-    FIGURES["hour of text: seconds of sound"], FIGURES["hour of text: MB above idle"] = round(seconds), round(megabytes, 1)
+    FIGURES["hour of text: seconds of sound"], FIGURES["hour of text: MB above idle"] = (
+        round(seconds),
+        round(megabytes, 1),
+    )
     assert seconds > 3600 and megabytes < 60
 
 
@@ -225,17 +239,24 @@ def test_health_never_waits_longer_than_a_step(server):
     """Among four listeners, a job and plans of 20 000 characters."""
     with concurrent.futures.ThreadPoolExecutor(6) as pool, httpx.Client(base_url=server, timeout=120) as client:
         job = client.post("/tts", json={"text": LONG * 100, "async": True}).json()["request_id"]
-        listeners = [pool.submit(httpx.post, f"{server}/tts", json={"text": LONG * 6, "seed": n}, timeout=120) for n in range(4)]
+        listeners = [
+            pool.submit(httpx.post, f"{server}/tts", json={"text": LONG * 6, "seed": n}, timeout=120) for n in range(4)
+        ]
         waits: list[float] = []
         while not all(listener.done() for listener in listeners):
             if len(waits) % 50 == 0:
-                pool.submit(httpx.post, f"{server}/tts", json={"text": LONG * 172, "duration": 1}, timeout=120)  # planned and refused
+                pool.submit(
+                    httpx.post, f"{server}/tts", json={"text": LONG * 172, "duration": 1}, timeout=120
+                )  # planned and refused
             began = time.perf_counter()
             client.get("/health").raise_for_status()
             waits.append(time.perf_counter() - began)
             time.sleep(0.003)
         client.delete(f"/tts/{job}")
-    FIGURES["/health under load, ms: median"], FIGURES["/health under load, ms: worst"] = round(1000 * statistics.median(waits)), round(1000 * max(waits))
+    FIGURES["/health under load, ms: median"], FIGURES["/health under load, ms: worst"] = (
+        round(1000 * statistics.median(waits)),
+        round(1000 * max(waits)),
+    )
     assert max(waits) < 0.1
 
 
@@ -262,6 +283,8 @@ def test_metrics_say_what_happened(tmp_path):
             assert time.monotonic() < end
         assert metric(client, 'tts_requests_total{outcome="completed"}') == 1
         assert metric(client, 'tts_requests_total{outcome="refused"}') == 1
-        assert metric(client, "tts_first_audio_seconds_count") == 2 and metric(client, "tts_real_time_factor_count") == 1
+        assert (
+            metric(client, "tts_first_audio_seconds_count") == 2 and metric(client, "tts_real_time_factor_count") == 1
+        )
         assert metric(client, "tts_steps_cancelled_total") > 100
         assert metric(client, "tts_audio_seconds_total") > 1

@@ -41,12 +41,17 @@ class Case:
         vocab = {c: i for i, c in enumerate(sorted(set(LETTERS) | set(tokens)))}
         model = upstream(ARCHS[name], vocab)
         self.reference = torch.randn(REFERENCE, 100, generator=torch.Generator().manual_seed(1)) * 2 - 5
-        expected, _ = model.sample(self.reference[None], [tokens], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=5)
+        expected, _ = model.sample(
+            self.reference[None], [tokens], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=5
+        )
         self.expected, self.steps = expected[0, REFERENCE:], steps
         self.ids = list_str_to_idx([tokens], vocab)[0]
         frames = max(frames, len(self.ids) + 1)  # upstream's own rule
         self.noise = torch.randn(frames, 100, generator=torch.Generator().manual_seed(5))
-        self._arch, self._weights = Arch(**ARCHS[name]), {k.removeprefix("transformer."): v for k, v in model.state_dict().items()}
+        self._arch, self._weights = (
+            Arch(**ARCHS[name]),
+            {k.removeprefix("transformer."): v for k, v in model.state_dict().items()},
+        )
 
     def sampler(self, dtype: torch.dtype, device: str = "cpu") -> Sampler:
         return Sampler(self._arch, held(self._weights), torch.device(device), dtype)
@@ -59,7 +64,9 @@ class Case:
         return (mel[REFERENCE:].cpu() - self.expected).abs().max().item()
 
     def likeness(self, mel: torch.Tensor) -> float:
-        return torch.nn.functional.cosine_similarity(mel[REFERENCE:].cpu().flatten(), self.expected.flatten(), dim=0).item()
+        return torch.nn.functional.cosine_similarity(
+            mel[REFERENCE:].cpu().flatten(), self.expected.flatten(), dim=0
+        ).item()
 
 
 @pytest.mark.parametrize("kind", ["pinyin", "char"])

@@ -20,7 +20,10 @@ def test_chunks_lose_nothing_and_keep_the_limit(said, limit):
 
 
 def test_first_chunk_is_the_first_clause_and_later_ones_grow():
-    said = "Good evening, Dr. Smith. The weather was warm and clear when we left the harbor. Nobody knew why the lights went out. " * 4
+    said = (
+        "Good evening, Dr. Smith. The weather was warm and clear when we left the harbor. Nobody knew why the lights went out. "
+        * 4
+    )
     chunks = text.chunks_of(said, 180)
     assert chunks[0] == "Good evening,"
     sizes = [text.size(c) for c in chunks]
@@ -36,7 +39,7 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow():
         ("Dr. Smith paid 3.50.", "en-us", "d ˈɑː k t ɚ s m ˈɪ θ p ˈeɪ d θ ɹ ˈiː p ɔɪ n t f ˈaɪ v z ˈiə ɹ oʊ ."),
         ("Xin chào.", "vi", "s i n tʃ aː2 w ."),
         ("...", "en-us", ""),
-        ("\"(Well)\" — so?", "en-us", "w ˈɛ l , s ˈoʊ ?"),
+        ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˈoʊ ?"),
     ],
 )
 def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said, language, expected):

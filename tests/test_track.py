@@ -62,7 +62,9 @@ def test_a_question_for_a_length_is_asked_again_or_left_out(tmp_path, out):
         assert [line.get("duration") for line in server.asked] == [natural_seconds("Short."), None]
 
 
-@pytest.mark.parametrize("field,options", [("duration", ["--fit"]), ("seed", ["--seed", "4"]), ("voice", ["--voice", "rms"])])
+@pytest.mark.parametrize(
+    "field,options", [("duration", ["--fit"]), ("seed", ["--seed", "4"]), ("voice", ["--voice", "rms"])]
+)
 def test_a_server_without_a_field_says_so_and_is_not_sent_it_unasked(film, out, field, options):
     with scripted(refuses=field) as server:
         work(film, out, servers=[server])
@@ -70,9 +72,10 @@ def test_a_server_without_a_field_says_so_and_is_not_sent_it_unasked(film, out, 
         assert f"answered 400: unknown field '{field}'" in done.stderr
 
 
-
 def test_the_track_has_every_cue_at_its_time_and_the_films_length(tmp_path, out):
-    film = make_film(tmp_path / "film.srt", ["First.", "[music]", "Third, and longer.", "Fourth."], slot=2.5, speaks=2.2)
+    film = make_film(
+        tmp_path / "film.srt", ["First.", "[music]", "Third, and longer.", "Fourth."], slot=2.5, speaks=2.2
+    )
     with scripted() as server:
         done = work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server])
     with wave.open(str(tmp_path / "track.wav")) as file:
@@ -86,9 +89,16 @@ def test_speech_that_does_not_fit_is_placed_whole_never_over_another_and_named(t
     film = make_film(tmp_path / "film.srt", ["x" * 50, "Second.", "y" * 60, "Fourth."], slot=1.5, speaks=1.5)
     with scripted() as server:
         done = work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server])
-    first, second, third, fourth = 2.8 / 1.3 - 0.12, 0.65 - 0.12, 3.3 / 1.3 - 0.12, 0.65 - 0.12  # less the silence that the server puts in front
+    first, second, third, fourth = (
+        2.8 / 1.3 - 0.12,
+        0.65 - 0.12,
+        3.3 / 1.3 - 0.12,
+        0.65 - 0.12,
+    )  # less the silence that the server puts in front
     heard = [time for stretch in starts_and_ends(tmp_path / "track.wav") for time in stretch]
-    assert heard == pytest.approx([0, first + second, 3, 3 + third + fourth], abs=0.03), "nothing is cut off, nothing sounds at once"
+    assert heard == pytest.approx([0, first + second, 3, 3 + third + fourth], abs=0.03), (
+        "nothing is cut off, nothing sounds at once"
+    )
     assert done.stdout.count("does not fit") == 2 and done.stdout.count("late: ") == 2
     assert "late: audio_0003.wav" in done.stdout
 
@@ -98,7 +108,9 @@ def test_cues_out_of_order_are_mixed_in_the_films_order(tmp_path, out):
     film.write_text("0:04.0 --> 0:05.5\nLast.\n\n0:00.0 --> 0:01.5\nFirst.\n\n0:02.0 --> 0:03.5\nSecond.\n")
     with scripted() as server:
         work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server])
-        assert (out / "audio_0000.wav").read_bytes() == speech({"text": "Last.", "speed": 1.0, "duration": natural_seconds("Last.")})
+        assert (out / "audio_0000.wav").read_bytes() == speech(
+            {"text": "Last.", "speed": 1.0, "duration": natural_seconds("Last.")}
+        )
     assert [start for start, _ in starts_and_ends(tmp_path / "track.wav")] == pytest.approx([0, 2, 4], abs=0.03)
 
 
@@ -145,6 +157,8 @@ def test_an_hour_of_track_takes_tens_of_megabytes(tmp_path, out):
 def test_ten_thousand_cues_in_bounded_memory(tmp_path, out):
     film = make_film(tmp_path / "film.srt", [f"{i}" for i in range(10_000)], slot=1.0, speaks=0.9)
     with scripted() as server:
-        megabytes = peak_megabytes(command(film, out, "--workers", "4", "--track", str(tmp_path / "track.wav"), servers=[server.url]))
+        megabytes = peak_megabytes(
+            command(film, out, "--workers", "4", "--track", str(tmp_path / "track.wav"), servers=[server.url])
+        )
         assert len(server.spoken) == 10_000
     assert megabytes < 120, f"{megabytes:.0f} MB"

@@ -33,23 +33,53 @@ flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
 
 
 def test_every_frame_goes_to_one_symbol():
-    segments = [("pau", 5), ("hh", 9), ("ax", 14), ("l", 20), ("ow", 33), ("pau", 50), ("dh", 53), ("eh", 60), ("r", 66), ("pau", 80)]
+    segments = [
+        ("pau", 5),
+        ("hh", 9),
+        ("ax", 14),
+        ("l", 20),
+        ("ow", 33),
+        ("pau", 50),
+        ("dh", 53),
+        ("eh", 60),
+        ("r", 66),
+        ("pau", 80),
+    ]
     symbols, frames = align.frames_of(segments, ["h", "ə", "l", "ˈoʊ", ",", "ð", "ˈɛɹ", "."])
     assert list(zip(symbols, frames, strict=True)) == [
-        (" ", 5), ("h", 4), ("ə", 5), ("l", 6), ("ˈoʊ", 13), (",", 17), ("ð", 3), ("ˈɛɹ", 13), (".", 14)]  # fmt: skip
+        (" ", 5),
+        ("h", 4),
+        ("ə", 5),
+        ("l", 6),
+        ("ˈoʊ", 13),
+        (",", 17),
+        ("ð", 3),
+        ("ˈɛɹ", 13),
+        (".", 14),
+    ]
 
 
 @pytest.fixture(scope="module")
 def toy_corpus(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
-    subprocess.run([sys.executable, "-m", "train.corpus", "--utterances", "30", "--out", str(folder)], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "train.corpus", "--utterances", "30", "--out", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
 @needs_teachers
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
     def start(out: Path) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     undisturbed = start(whole)
@@ -72,7 +102,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
 @needs_teachers
 def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
     folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
-    done = subprocess.run([sys.executable, "-m", "train", "--utterances", "40", "--steps", "10", *folders], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--utterances", "40", "--steps", "10", *folders],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     losses = dict(re.findall(r"(\w+) loss: ([\d.]+ at first, [\d.]+) at last", done.stdout))
     for name, values in losses.items():

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from server import scheduler as turns
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 40
+LONG = (
+    "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
+    * 40
+)
 
 
 def listener(deadline: float) -> turns.Listener:
@@ -104,7 +107,10 @@ def test_a_newcomer_overtakes_a_long_speech_between_two_steps(server, client):
     """Upstream's servers finish the chunk first; here the wait grows by a step or two."""
     short = "Good evening to you."
     idle = min(first_sound(client, short) for _ in range(3))
-    with concurrent.futures.ThreadPoolExecutor(1) as pool, httpx.stream("POST", f"{server}/tts", json={"text": LONG}, timeout=300) as long:
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        httpx.stream("POST", f"{server}/tts", json={"text": LONG}, timeout=300) as long,
+    ):
         reading = long.iter_raw()
         for _ in range(4):
             next(reading)

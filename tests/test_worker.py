@@ -67,7 +67,12 @@ def test_only_a_changed_cue_is_spoken_again(film, out):
         film.write_text(film.read_text().replace("Line 5.", "Another line."))
         work(film, out, servers=[server])
         assert asked(server)[12:] == ["Another line."]
-        for options, field in [(["--speed", "1.2"], "speed"), (["--voice", "rms"], "voice"), (["--seed", "4"], "seed"), (["--fit"], "duration")]:
+        for options, field in [
+            (["--speed", "1.2"], "speed"),
+            (["--voice", "rms"], "voice"),
+            (["--seed", "4"], "seed"),
+            (["--fit"], "duration"),
+        ]:
             server.asked.clear()
             work(film, out, *options, servers=[server])
             assert len(server.asked) == 12 and all(field in line for line in server.asked), options
@@ -84,7 +89,11 @@ def test_another_subtitle_in_the_same_folder_takes_nothing_wrong(film, out, tmp_
         other = make_film(tmp_path / "other.srt", ["Other 0.", "Other 1.", "Line 2."])
         work(other, out, servers=[server], expect=1)
         assert asked(server)[12:] == ["Other 0.", "Other 1."]  # Line 2. is word for word the old one
-        assert list(sounds(out)) == ["audio_0000.wav", "audio_0002.wav"] and (out / "mine.wav").exists() and not leftovers(out)
+        assert (
+            list(sounds(out)) == ["audio_0000.wav", "audio_0002.wav"]
+            and (out / "mine.wav").exists()
+            and not leftovers(out)
+        )
 
 
 def test_cues_without_words_have_no_file_and_keep_their_number(tmp_path, out):
@@ -98,7 +107,12 @@ def test_cues_without_words_have_no_file_and_keep_their_number(tmp_path, out):
 def test_progress_is_drawn_on_a_terminal(film, out):
     ours, theirs = pty.openpty()
     with scripted(lambda server, line: 0.05) as server:
-        process = subprocess.Popen(command(film, out, servers=[server.url]), stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"})
+        process = subprocess.Popen(
+            command(film, out, servers=[server.url]),
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        )
         os.close(theirs)
         drawn = b""
         with contextlib.suppress(OSError):  # how Linux says that the other side is gone
@@ -161,8 +175,15 @@ def test_speakers_have_the_voices_of_the_map(tmp_path, out):
     film = make_film(tmp_path / "film.srt", ["[Anna] Hello.", "[BOB] Hello.", "Hello.", "[eve] Hello."])
     (tmp_path / "map.toml").write_text('anna = "a"\nBob = "b"\n')
     with scripted(voices=["a", "b", "c"]) as server:
-        done = work(film, out, "--workers", "1", "--voices", str(tmp_path / "map.toml"), "--voice", "c", servers=[server])
-        assert [(line["voice"], line["text"]) for line in server.asked] == [("a", "Hello."), ("b", "Hello."), ("c", "Hello."), ("c", "Hello.")]
+        done = work(
+            film, out, "--workers", "1", "--voices", str(tmp_path / "map.toml"), "--voice", "c", servers=[server]
+        )
+        assert [(line["voice"], line["text"]) for line in server.asked] == [
+            ("a", "Hello."),
+            ("b", "Hello."),
+            ("c", "Hello."),
+            ("c", "Hello."),
+        ]
     assert "no voice of their own: eve" in done.stderr
 
 
@@ -201,7 +222,11 @@ def test_mistakes_are_refused_before_the_first_request(film, tmp_path):
             ("--server", f"{other.url}/v1"): "is --server the address alone",
         }
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            runs = pool.map(lambda number, options: work(film, tmp_path / f"out{number}", *options, servers=[server], expect=2), range(len(mistakes)), mistakes)
+            runs = pool.map(
+                lambda number, options: work(film, tmp_path / f"out{number}", *options, servers=[server], expect=2),
+                range(len(mistakes)),
+                mistakes,
+            )
             for done, words in zip(runs, mistakes.values(), strict=True):
                 assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
         assert not server.asked and not other.asked
@@ -233,7 +258,9 @@ def test_a_checkpoint_that_is_not_one_is_not_overwritten(film, out):
 def test_one_run_per_folder(film, out):
     with scripted(lambda server, line: 0.1) as server, working(film, out, servers=[server]):
         until(lambda: bool(server.asked))
-        assert "another run works in" in work(film, out, "--track", str(out / "t.wav"), servers=[server], expect=2).stderr
+        assert (
+            "another run works in" in work(film, out, "--track", str(out / "t.wav"), servers=[server], expect=2).stderr
+        )
 
 
 # The real server
@@ -243,20 +270,35 @@ def test_one_run_per_folder(film, out):
 def test_the_real_server_takes_every_length_that_fitting_asks_for(tmp_path, tts, speed):
     """At the limits of speed it refused some: 1.964 s where 0.491 s, rounded from 0.4907, allowed 1.963."""
     film = make_film(
-        tmp_path / "film.srt", ["Hi.", "Oh!", "Nobody knows their names.", "Good evening.", "Winter came early, and the bridge was closed."], slot=60
+        tmp_path / "film.srt",
+        ["Hi.", "Oh!", "Nobody knows their names.", "Good evening.", "Winter came early, and the bridge was closed."],
+        slot=60,
     )
     with scripted(natural=lambda text: round(tts.plan(tts_core.Speech(text)).seconds, 3)) as server:
         work(film, tmp_path / "out", "--fit", "--speed", speed, servers=[server])
         assert len(server.asked) == 5
         for line in server.asked:
-            assert tts.plan(tts_core.Speech(line["text"], duration=line["duration"])).samples == round(line["duration"] * RATE)
+            assert tts.plan(tts_core.Speech(line["text"], duration=line["duration"])).samples == round(
+                line["duration"] * RATE
+            )
 
 
 def test_the_real_voice_speaks_the_example_in_time_and_in_order(server, tmp_path):
     from train.evaluate import Recogniser, word_errors
 
     out, mixed = tmp_path / "out", tmp_path / "track.wav"
-    done = work(HARBOUR, out, "--track", str(mixed), "--seed", "7", "--voices", str(ROOT / "examples" / "voices.toml"), servers=[server], timeout=240)
+    done = work(
+        HARBOUR,
+        out,
+        "--track",
+        str(mixed),
+        "--seed",
+        "7",
+        "--voices",
+        str(ROOT / "examples" / "voices.toml"),
+        servers=[server],
+        timeout=240,
+    )
     assert "12 of 12 cues\n" in done.stdout and "late" not in done.stdout and "does not fit" not in done.stdout
     film = cues.read(HARBOUR)[0]
     samples, rate = soundfile.read(mixed, dtype="float32")
@@ -266,7 +308,9 @@ def test_the_real_voice_speaks_the_example_in_time_and_in_order(server, tmp_path
         begin, end = round(cue.start * rate), round((cue.start + room) * rate)
         before = np.abs(samples[begin - round(0.03 * rate) : begin]).max()
         late = np.flatnonzero(np.abs(samples[begin:end]) > 0.02)[0] / rate
-        assert before < 0.01, f"{before:.3f} right before cue {cue.index}: it starts early, or the one before runs into it"
+        assert before < 0.01, (
+            f"{before:.3f} right before cue {cue.index}: it starts early, or the one before runs into it"
+        )
         assert late <= 0.03, f"cue {cue.index} starts {1000 * late:.0f} ms late"
         heard.append(recogniser.hear(samples[begin:end]))
     said = [cue.text for cue in film]

@@ -13,7 +13,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--minutes", type=float, default=115, help="of training; the corpus takes a few more")
     options.add_argument("--utterances", type=int, default=2500, help="of each teacher")
-    options.add_argument("--build", type=Path, default=Path("build/voice"), help="everything that a killed run resumes from")
+    options.add_argument(
+        "--build", type=Path, default=Path("build/voice"), help="everything that a killed run resumes from"
+    )
     options.add_argument("--model", type=Path, default=Path("models/tiny"))
     options.add_argument("--voices", type=Path, default=Path("voices"))
     options.add_argument("--programs", type=Path, help="folder with flite and the word lists, unpacked, instead of /")
@@ -29,7 +31,9 @@ def main() -> None:
     losses = {
         "flow": flow.train(data, chosen.build, minutes["flow"], 2e-3, chosen.seed, compiled, threads, chosen.steps),
         "guide": guide.train(data, chosen.build, minutes["guide"], 5e-4, chosen.seed, compiled, threads, chosen.steps),
-        "vocoder": vocoder.train(data, chosen.build, minutes["vocoder"], 1e-3, chosen.seed, compiled, threads, chosen.steps),
+        "vocoder": vocoder.train(
+            data, chosen.build, minutes["vocoder"], 1e-3, chosen.seed, compiled, threads, chosen.steps
+        ),
     }
     for name, values in losses.items():
         few = max(1, len(values) // 5)

@@ -51,8 +51,14 @@ def write(folder: Path, tts: tts_core.TTS, figures: dict[str, float], count: int
     vocoder = torch.load(folder / "vocoder" / "pytorch_model.bin", weights_only=True)
     plan = tts.plan(tts_core.Speech("Hello."))
     rows = "\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items())
-    text = CARD.format(parameters=sum(w.numel() for w in weights.values()) / 1e6, vocoder=sum(w.numel() for w in vocoder.values()) / 1e6,
-                       count=count, steps=plan.steps, guidance=plan.cfg_strength, rows=rows)  # fmt: skip
+    text = CARD.format(
+        parameters=sum(w.numel() for w in weights.values()) / 1e6,
+        vocoder=sum(w.numel() for w in vocoder.values()) / 1e6,
+        count=count,
+        steps=plan.steps,
+        guidance=plan.cfg_strength,
+        rows=rows,
+    )
     (folder / "README.md").write_text(text, encoding="utf-8")
     _spectrograms(folder / "samples.png", tts)
 
@@ -63,9 +69,15 @@ def _spectrograms(file: Path, tts: tts_core.TTS) -> None:
     for voice, (name, _) in export.REFERENCES.items():
         teacher = teachers[name]
         sentence = texts.held_out("vi" if teacher.language == "vi" else "en")[2]
-        said = Espeak(teacher.voice).say(sentence) if teacher.program == "espeak" else corpus.flite(sentence, teacher.voice)
+        said = (
+            Espeak(teacher.voice).say(sentence)
+            if teacher.program == "espeak"
+            else corpus.flite(sentence, teacher.voice)
+        )
         plan = tts.plan(tts_core.Speech(sentence, voice, seed=2))
         made = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
         both = ((audio.resample(said.samples, said.rate), "teacher"), (made, "voice"))
-        rows.append([(f"{voice}, {who}: {sentence}", log_mel(torch.from_numpy(samples)).numpy()) for samples, who in both])
+        rows.append(
+            [(f"{voice}, {who}: {sentence}", log_mel(torch.from_numpy(samples)).numpy()) for samples, who in both]
+        )
     picture.spectrograms(file, rows)

@@ -105,7 +105,12 @@ def _shard(task: tuple[Teacher, list[str], Path, Path]) -> int:
             kept.append(made)
     table = [{"text": u.text, "symbols": u.symbols, "frames": u.frames} for u in kept]
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, table=json.dumps(table), pcm=np.concatenate([u.pcm for u in kept]), mel=np.concatenate([u.mel for u in kept]))
+    np.savez(
+        partial,
+        table=json.dumps(table),
+        pcm=np.concatenate([u.pcm for u in kept]),
+        mel=np.concatenate([u.mel for u in kept]),
+    )
     partial.rename(path)
     return len(kept)
 
@@ -120,14 +125,18 @@ def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
     root = programs or Path("/")
     dictionary, hunspell = root / "usr/share/dict/american-english", root / "usr/share/hunspell/vi_VN.dic"
     if missing := [part for part in (root / "usr/bin/flite", dictionary, hunspell) if not part.exists()]:
-        raise SystemExit(f"{missing[0]} is missing: apt-get install flite wamerican hunspell-vi, or unpack them into a folder for --programs")
+        raise SystemExit(
+            f"{missing[0]} is missing: apt-get install flite wamerican hunspell-vi, or unpack them into a folder for --programs"
+        )
     out.mkdir(parents=True, exist_ok=True)
     held = {language: {s.lower() for s in texts.held_out(language)} for language in ("en", "vi")}
     packages = texts.package_descriptions()
     tasks = []
     for number, teacher in enumerate(TEACHERS):
         if teacher.language == "vi":
-            said = texts.vietnamese(utterances, seed + number, held["vi"], hunspell, root / "usr/share/locale/vi/LC_MESSAGES")
+            said = texts.vietnamese(
+                utterances, seed + number, held["vi"], hunspell, root / "usr/share/locale/vi/LC_MESSAGES"
+            )
         else:
             said = texts.english(utterances, seed + number, held["en"], dictionary, packages)
         for start in range(0, len(said), SHARD_UTTERANCES):
@@ -150,7 +159,13 @@ def load(folder: Path, teacher: str) -> Iterator[Utterance]:
         start = 0
         for row in table:
             end = start + sum(row["frames"])
-            yield Utterance(row["text"], row["symbols"], row["frames"], pcm[start * audio.HOP_SAMPLES : end * audio.HOP_SAMPLES], mel[start:end])
+            yield Utterance(
+                row["text"],
+                row["symbols"],
+                row["frames"],
+                pcm[start * audio.HOP_SAMPLES : end * audio.HOP_SAMPLES],
+                mel[start:end],
+            )
             start = end
 
 

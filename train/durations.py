@@ -18,23 +18,30 @@ from train.flow import HELD_BACK
 WIDTH, KERNEL = 96, 5
 
 
-def train(data_folder: Path, vocab: list[str], steps: int, seed: int, batch: int = 64) -> tuple[dict[str, torch.Tensor], float]:
+def train(
+    data_folder: Path, vocab: list[str], steps: int, seed: int, batch: int = 64
+) -> tuple[dict[str, torch.Tensor], float]:
     """Weights for tokens.Phonemes, and the mean error of an utterance's length on held-back ones, as a fraction."""
     torch.manual_seed(seed)
     draw = random.Random(seed)
     index = {s: i for i, s in enumerate(vocab)}
     rows, held = [], []
     for number, teacher in enumerate(corpus.TEACHERS):
-        voice = [(number, [index.get(s, 0) for s in u.symbols], u.frames) for u in corpus.load(data_folder, teacher.name)]
+        voice = [
+            (number, [index.get(s, 0) for s in u.symbols], u.frames) for u in corpus.load(data_folder, teacher.name)
+        ]
         rows += voice[:-HELD_BACK]
         held += voice[-HELD_BACK:]
     scale = 0.1
     w = {
         "embed": torch.randn(len(vocab), WIDTH) * scale,
-        "conv1.weight": torch.randn(WIDTH, WIDTH, KERNEL) / (WIDTH * KERNEL) ** 0.5, "conv1.bias": torch.zeros(WIDTH),
-        "conv2.weight": torch.randn(WIDTH, WIDTH, KERNEL) / (WIDTH * KERNEL) ** 0.5, "conv2.bias": torch.zeros(WIDTH),
-        "out.weight": torch.randn(1, WIDTH, 1) * scale / WIDTH, "out.bias": torch.full((1,), 2.0),
-    }  # fmt: skip
+        "conv1.weight": torch.randn(WIDTH, WIDTH, KERNEL) / (WIDTH * KERNEL) ** 0.5,
+        "conv1.bias": torch.zeros(WIDTH),
+        "conv2.weight": torch.randn(WIDTH, WIDTH, KERNEL) / (WIDTH * KERNEL) ** 0.5,
+        "conv2.bias": torch.zeros(WIDTH),
+        "out.weight": torch.randn(1, WIDTH, 1) * scale / WIDTH,
+        "out.bias": torch.full((1,), 2.0),
+    }
     pace = torch.zeros(len(corpus.TEACHERS))  # of each speaker; inference measures its reference's instead
     parameters = [*w.values(), pace]
     for p in parameters:
@@ -65,7 +72,10 @@ def train(data_folder: Path, vocab: list[str], steps: int, seed: int, batch: int
         optim.step()
         falling.step()
     with torch.no_grad():
-        errors = [abs((log_frames(torch.tensor([ids])) + pace[s]).exp().sum().item() / sum(frames) - 1) for s, ids, frames in held]
+        errors = [
+            abs((log_frames(torch.tensor([ids])) + pace[s]).exp().sum().item() / sum(frames) - 1)
+            for s, ids, frames in held
+        ]
     return {name: value.detach().half() for name, value in w.items()}, float(np.mean(errors))
 
 

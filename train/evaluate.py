@@ -57,13 +57,18 @@ def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings) -> np.ndarr
     return np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
 
 
-def english(tts: tts_core.TTS, voice: str, sentences: list[str], teacher: bool, show: bool, **settings) -> dict[str, float]:
+def english(
+    tts: tts_core.TTS, voice: str, sentences: list[str], teacher: bool, show: bool, **settings
+) -> dict[str, float]:
     """Word error rate of the voice and, on the same sentences, of its teacher."""
     recogniser, rates = Recogniser(), {}
     if teacher:
         said = [corpus.flite(s, export.REFERENCES[voice][0]) for s in sentences]
         rates["teacher"] = word_errors(sentences, [recogniser.hear(audio.resample(s.samples, s.rate)) for s in said])
-    heard = [recogniser.hear(spoken(tts, s, voice, seed=i, **settings)) for i, s in enumerate(track(sentences, description=voice, transient=True))]
+    heard = [
+        recogniser.hear(spoken(tts, s, voice, seed=i, **settings))
+        for i, s in enumerate(track(sentences, description=voice, transient=True))
+    ]
     if show:
         for sentence, words_heard in zip(sentences, heard, strict=True):
             print(f"   {sentence}\n > {words_heard}")
@@ -130,7 +135,11 @@ def edges(tts: tts_core.TTS, sentences: list[str], **settings) -> dict[str, floa
             first = max(first, float(np.sqrt(np.mean(whole[: audio.SAMPLE_RATE // 20] ** 2))))
             peak = max(peak, float(np.abs(whole).max()))
             join = max(join, *(float(steps[end - 1] / steps.max()) for end in np.cumsum([len(p) for p in pieces])[:-1]))
-    return {"RMS of the first 50 ms, worst": first, "peak, worst": peak, "step at a join over the largest step in speech, worst": join}
+    return {
+        "RMS of the first 50 ms, worst": first,
+        "peak, worst": peak,
+        "step at a join over the largest step in speech, worst": join,
+    }
 
 
 def main() -> None:
@@ -153,7 +162,9 @@ def main() -> None:
             figures[f"word error rate, {voice}, {who}"] = rate
             print(f"{voice:8s} {who:8s} WER {rate:.3f}", flush=True)
     if not chosen.only_english:
-        figures["Vietnamese sentences recognised as themselves"] = vietnamese(tts, texts.held_out("vi")[: chosen.sentences], **settings)
+        figures["Vietnamese sentences recognised as themselves"] = vietnamese(
+            tts, texts.held_out("vi")[: chosen.sentences], **settings
+        )
         figures["speeches whose speaker is the reference's"] = speakers(tts, sentences, **settings)
         figures |= edges(tts, sentences, **settings)
         print("\n".join(f"{name}: {value:.3f}" for name, value in list(figures.items())[-5:]))

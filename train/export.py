@@ -31,7 +31,11 @@ def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     guided = (build / "guided.pt").exists()
     saved = torch.load(build / ("guided.pt" if guided else "flow.pt"), weights_only=False, map_location="cpu")
     # Upstream reads rope's frequencies from the file: rounded to fp16 they turn by 0.2 rad too much at 400 frames.
-    weights = {k: v.contiguous() if "inv_freq" in k else v.half().contiguous() for k, v in saved["ema"].items() if "freqs_cis" not in k}
+    weights = {
+        k: v.contiguous() if "inv_freq" in k else v.half().contiguous()
+        for k, v in saved["ema"].items()
+        if "freqs_cis" not in k
+    }
     save_file({f"ema_model.transformer.{k}": v for k, v in weights.items()}, out / "model.safetensors")
     (out / "vocab.txt").write_text("".join(f"{token}\n" for token in saved["vocab"]), encoding="utf-8")
     lengths, error = durations.train(data, saved["vocab"], duration_steps, seed=1)
@@ -40,14 +44,29 @@ def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     print(f"flow: {steps} steps in {seconds / 60:.0f} min; durations off by {error:.1%}")
     config = {
         "model": {
-            "name": "tiny", "tokenizer": "custom", "tokenizer_path": "vocab.txt", "backbone": "DiT", "arch": dict(ARCH),
-            "mel_spec": {"target_sample_rate": audio.SAMPLE_RATE, "n_mel_channels": audio.MEL_BANDS, "hop_length": audio.HOP_SAMPLES,
-                         "win_length": audio.FFT_SAMPLES, "n_fft": audio.FFT_SAMPLES, "mel_spec_type": "vocos"},
+            "name": "tiny",
+            "tokenizer": "custom",
+            "tokenizer_path": "vocab.txt",
+            "backbone": "DiT",
+            "arch": dict(ARCH),
+            "mel_spec": {
+                "target_sample_rate": audio.SAMPLE_RATE,
+                "n_mel_channels": audio.MEL_BANDS,
+                "hop_length": audio.HOP_SAMPLES,
+                "win_length": audio.FFT_SAMPLES,
+                "n_fft": audio.FFT_SAMPLES,
+                "mel_spec_type": "vocos",
+            },
             "vocoder": {"is_local": True, "local_path": "vocoder"},
         },
-        "direct": {"tokenizer": "phoneme", "durations": "durations.safetensors", "max_seconds": MAX_SECONDS, "steps": STEPS,
-                   "cfg_strength": 0.0 if guided else guide.STRENGTH},
-    }  # fmt: skip
+        "direct": {
+            "tokenizer": "phoneme",
+            "durations": "durations.safetensors",
+            "max_seconds": MAX_SECONDS,
+            "steps": STEPS,
+            "cfg_strength": 0.0 if guided else guide.STRENGTH,
+        },
+    }
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -57,16 +76,20 @@ def vocoder(build: Path, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     saved = torch.load(build / "vocoder.pt", weights_only=False, map_location="cpu")
-    mel = MelSpectrogramFeatures(audio.SAMPLE_RATE, audio.FFT_SAMPLES, audio.HOP_SAMPLES, audio.MEL_BANDS, padding="center")
+    mel = MelSpectrogramFeatures(
+        audio.SAMPLE_RATE, audio.FFT_SAMPLES, audio.HOP_SAMPLES, audio.MEL_BANDS, padding="center"
+    )
     state = saved["ema"] | {f"feature_extractor.{k}": v for k, v in mel.state_dict().items()}
     torch.save({k: v.half() for k, v in state.items()}, out / "pytorch_model.bin")
     stft = {"n_fft": audio.FFT_SAMPLES, "hop_length": audio.HOP_SAMPLES, "padding": "center"}
     config = {
-        "feature_extractor": {"class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
-                              "init_args": {"sample_rate": audio.SAMPLE_RATE, "n_mels": audio.MEL_BANDS, **stft}},
+        "feature_extractor": {
+            "class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
+            "init_args": {"sample_rate": audio.SAMPLE_RATE, "n_mels": audio.MEL_BANDS, **stft},
+        },
         "backbone": {"class_path": "vocos.models.VocosBackbone", "init_args": dict(BACKBONE)},
         "head": {"class_path": "vocos.heads.ISTFTHead", "init_args": {"dim": BACKBONE["dim"], **stft}},
-    }  # fmt: skip
+    }
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     print(f"vocoder: {saved['step']} steps in {saved['elapsed'] / 60:.0f} min")
 
@@ -76,7 +99,11 @@ def voices(out: Path, programs: Path | None) -> None:
     teachers = {t.name: t for t in corpus.TEACHERS}
     for name, (teacher, sentence) in REFERENCES.items():
         voice = teachers[teacher]
-        spoken = Espeak(voice.voice).say(sentence) if voice.program == "espeak" else corpus.flite(sentence, voice.voice, programs or Path("/"))
+        spoken = (
+            Espeak(voice.voice).say(sentence)
+            if voice.program == "espeak"
+            else corpus.flite(sentence, voice.voice, programs or Path("/"))
+        )
         made = corpus.utterance(sentence, voice, spoken)
         if made is None:
             raise RuntimeError(f"{teacher} could not say its reference")

@@ -16,7 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from engine.sampler import time_grid
 from train import align, corpus, loop, picture
 
-ARCH = dict(dim=256, depth=8, heads=4, ff_mult=2, text_dim=192, text_mask_padding=False, conv_layers=3, pe_attn_head=None)
+ARCH = dict(
+    dim=256, depth=8, heads=4, ff_mult=2, text_dim=192, text_mask_padding=False, conv_layers=3, pe_attn_head=None
+)
 LENGTHS = {384: 0.7, 768: 0.3}
 """Frames of a training sequence, and how often: most of the cost is linear, attention is not."""
 BATCH_FRAMES = 6144
@@ -30,10 +32,15 @@ class Data:
 
     def __init__(self, folder: Path, vocab: list[str] | None = None):
         loaded = {t.name: list(corpus.load(folder, t.name)) for t in corpus.TEACHERS}
-        self.vocab = vocab or [align.SILENCE, *sorted({s for us in loaded.values() for u in us for s in u.symbols} - {align.SILENCE})]
+        self.vocab = vocab or [
+            align.SILENCE,
+            *sorted({s for us in loaded.values() for u in us for s in u.symbols} - {align.SILENCE}),
+        ]
         index = {s: i for i, s in enumerate(self.vocab)}
         self.voices = {
-            name: [(u.mel, np.array([index.get(s, 0) for s in u.symbols]), np.array(u.frames)) for u in us] for name, us in loaded.items() if us
+            name: [(u.mel, np.array([index.get(s, 0) for s in u.symbols]), np.array(u.frames)) for u in us]
+            for name, us in loaded.items()
+            if us
         }
         self.mean = np.mean([u[0].mean(axis=0, dtype=np.float64) for us in self.voices.values() for u in us], axis=0)
 
@@ -69,7 +76,11 @@ class Data:
                 start = draw.randint(0, length - size)
                 unknown[row, :start] = False
                 unknown[row, start + size :] = False
-        return torch.from_numpy(np.stack([r[0] for r in rows])).float(), torch.from_numpy(np.stack([r[1] for r in rows])), unknown
+        return (
+            torch.from_numpy(np.stack([r[0] for r in rows])).float(),
+            torch.from_numpy(np.stack([r[1] for r in rows])),
+            unknown,
+        )
 
 
 def _jitter(frames: np.ndarray, draw: random.Random) -> np.ndarray:
@@ -137,7 +148,9 @@ def heard(model: torch.nn.Module, batch: list[torch.Tensor]) -> list[list[tuple[
     for t, later in pairwise(grid):
         x = x + (later - t) * velocity(model, x, given, tokens, torch.full((len(mel),), t, device=mel.device), told)
     made = torch.where(unknown[..., None], x, mel)
-    return [[("teacher", real.cpu().numpy()), ("model", own.cpu().numpy())] for real, own in zip(mel, made, strict=True)]
+    return [
+        [("teacher", real.cpu().numpy()), ("model", own.cpu().numpy())] for real, own in zip(mel, made, strict=True)
+    ]
 
 
 def attention() -> contextlib.AbstractContextManager:
@@ -145,7 +158,16 @@ def attention() -> contextlib.AbstractContextManager:
     return sdpa_kernel(SDPBackend.MATH) if loop.device().type == "cpu" else contextlib.nullcontext()
 
 
-def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
+def train(
+    data_folder: Path,
+    out: Path,
+    minutes: float,
+    lr: float,
+    seed: int,
+    compiled: bool,
+    threads: int,
+    max_steps: int | None = None,
+) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = loop.device()
@@ -154,7 +176,9 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
     data = Data(data_folder, saved["vocab"] if saved else None)
     model = build(data.vocab)
     with torch.no_grad():
-        model.get_parameter("proj_out.bias").copy_(torch.from_numpy(data.mean))  # log mels lie around -6: saves the first hundreds of steps
+        model.get_parameter("proj_out.bias").copy_(
+            torch.from_numpy(data.mean)
+        )  # log mels lie around -6: saves the first hundreds of steps
 
     def forward(*inputs):
         return velocity(model, *inputs)
@@ -173,9 +197,23 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
         return sum(loss_of(forward, batch, fixed, precision).item() for batch in batches) / len(batches)
 
     with attention():
-        return loop.run("flow", path, model, optimizers(model, lr), loss, minutes, lr, seed, max_steps, watch, dict(vocab=data.vocab, arch=ARCH))
+        return loop.run(
+            "flow",
+            path,
+            model,
+            optimizers(model, lr),
+            loss,
+            minutes,
+            lr,
+            seed,
+            max_steps,
+            watch,
+            dict(vocab=data.vocab, arch=ARCH),
+        )
 
 
 if __name__ == "__main__":
     chosen = loop.options(__doc__, minutes=75, lr=2e-3).parse_args()
-    train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)
+    train(
+        chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps
+    )

@@ -16,7 +16,16 @@ STRENGTH = 2.0
 WARM_UP_STEPS = 20
 
 
-def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
+def train(
+    data_folder: Path,
+    out: Path,
+    minutes: float,
+    lr: float,
+    seed: int,
+    compiled: bool,
+    threads: int,
+    max_steps: int | None = None,
+) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = loop.device()
@@ -30,7 +39,14 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
 
     def taught(x, given, tokens, t, no_text):
         """With and without its conditions, as one batch."""
-        both = flow.velocity(teacher, x.repeat(2, 1, 1), torch.cat([given, torch.zeros_like(given)]), tokens.repeat(2, 1), t.repeat(2), no_text)
+        both = flow.velocity(
+            teacher,
+            x.repeat(2, 1, 1),
+            torch.cat([given, torch.zeros_like(given)]),
+            tokens.repeat(2, 1),
+            t.repeat(2),
+            no_text,
+        )
         told, untold = both.float().chunk(2)
         return told + (told - untold) * STRENGTH
 
@@ -58,9 +74,23 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
     facts = dict(vocab=data.vocab, arch=flow.ARCH, taught_steps=saved["step"], taught_seconds=saved["elapsed"])
     with flow.attention():
         optims = flow.optimizers(student, lr)
-        return loop.run("guide", out / "guided.pt", student, optims, loss, minutes, lr, seed, max_steps, facts=facts, warm_up_steps=WARM_UP_STEPS)
+        return loop.run(
+            "guide",
+            out / "guided.pt",
+            student,
+            optims,
+            loss,
+            minutes,
+            lr,
+            seed,
+            max_steps,
+            facts=facts,
+            warm_up_steps=WARM_UP_STEPS,
+        )
 
 
 if __name__ == "__main__":
     chosen = loop.options(__doc__, minutes=15, lr=5e-4).parse_args()
-    train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)
+    train(
+        chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps
+    )

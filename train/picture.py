@@ -11,7 +11,9 @@ from matplotlib import pyplot
 
 def spectrograms(file: Path, rows: list[list[tuple[str, np.ndarray]]]) -> None:
     """Rows of (title, log mel (frames, 100)), side by side."""
-    figure, axes = pyplot.subplots(len(rows), len(rows[0]), figsize=(5.5 * len(rows[0]), 2.2 * len(rows)), layout="constrained", squeeze=False)
+    figure, axes = pyplot.subplots(
+        len(rows), len(rows[0]), figsize=(5.5 * len(rows[0]), 2.2 * len(rows)), layout="constrained", squeeze=False
+    )
     for line, row in zip(axes, rows, strict=True):
         for axis, (title, mel) in zip(line, row, strict=True):
             axis.imshow(mel.T, origin="lower", aspect="auto", vmin=-10, vmax=2)

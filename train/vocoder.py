@@ -26,7 +26,12 @@ def build() -> torch.nn.ModuleDict:
     from vocos.heads import ISTFTHead
     from vocos.models import VocosBackbone
 
-    return torch.nn.ModuleDict(dict(backbone=VocosBackbone(**BACKBONE), head=ISTFTHead(BACKBONE["dim"], audio.FFT_SAMPLES, audio.HOP_SAMPLES, "center")))
+    return torch.nn.ModuleDict(
+        dict(
+            backbone=VocosBackbone(**BACKBONE),
+            head=ISTFTHead(BACKBONE["dim"], audio.FFT_SAMPLES, audio.HOP_SAMPLES, "center"),
+        )
+    )
 
 
 def spectral_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -34,8 +39,12 @@ def spectral_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     total = MEL_WEIGHT * F.l1_loss(log_mel(made), log_mel(real))
     for size, hop in RESOLUTIONS:
         window = torch.hann_window(size, device=made.device)
-        a, b = (torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (made, real))
-        total = total + ((a.log() - b.log()).abs().mean() + torch.linalg.norm(a - b) / torch.linalg.norm(b)) / len(RESOLUTIONS)
+        a, b = (
+            torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (made, real)
+        )
+        total = total + ((a.log() - b.log()).abs().mean() + torch.linalg.norm(a - b) / torch.linalg.norm(b)) / len(
+            RESOLUTIONS
+        )
     return total
 
 
@@ -50,11 +59,23 @@ def batch(voices: list[list[tuple[np.ndarray, np.ndarray]]], draw: random.Random
         at = draw.randrange(len(mel) - SEGMENT_FRAMES)
         gain = draw.uniform(0.5, 1.1)  # voices are scaled by their reference's loudness at inference
         mels.append(np.maximum(mel[at : at + SEGMENT_FRAMES].astype(np.float32) + math.log(gain), math.log(1e-5)))
-        waves.append(pcm[at * audio.HOP_SAMPLES : (at + SEGMENT_FRAMES - 1) * audio.HOP_SAMPLES].astype(np.float32) * (gain / 32767))
+        waves.append(
+            pcm[at * audio.HOP_SAMPLES : (at + SEGMENT_FRAMES - 1) * audio.HOP_SAMPLES].astype(np.float32)
+            * (gain / 32767)
+        )
     return torch.from_numpy(np.stack(mels)).transpose(1, 2), torch.from_numpy(np.stack(waves))
 
 
-def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
+def train(
+    data_folder: Path,
+    out: Path,
+    minutes: float,
+    lr: float,
+    seed: int,
+    compiled: bool,
+    threads: int,
+    max_steps: int | None = None,
+) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = loop.device()
@@ -75,4 +96,6 @@ def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, co
 
 if __name__ == "__main__":
     chosen = loop.options(__doc__, minutes=25, lr=1e-3).parse_args()
-    train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)
+    train(
+        chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps
+    )

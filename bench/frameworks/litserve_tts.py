@@ -30,7 +30,9 @@ class Speaker(ls.LitAPI):
 
 
 def main() -> None:
-    server = ls.LitServer(Speaker(api_path="/tts", stream=True), accelerator="cpu", timeout=300, healthcheck_path="/ready")
+    server = ls.LitServer(
+        Speaker(api_path="/tts", stream=True), accelerator="cpu", timeout=300, healthcheck_path="/ready"
+    )
     server.app.add_api_route("/health", lambda: {"status": "healthy"})
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
 

@@ -63,10 +63,19 @@ class Speaker:
 
 def main() -> None:
     stop = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # its sockets want a short path
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # its sockets want a short path
         environment = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _node_ip_address="127.0.0.1",
-                 object_store_memory=100 * 2**20, runtime_env={"env_vars": environment})  # fmt: skip
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=100 * 2**20,
+            runtime_env={"env_vars": environment},
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())  # after ray has installed its own
         serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})

@@ -55,11 +55,17 @@ def parse(body: bytes) -> tuple[Speech, dict]:
         rest = {name: wanted.pop(name) for name in ("async", "priority") if name in wanted}
         return Speech(**wanted), rest
     except (ValueError, TypeError, AttributeError) as error:
-        raise error if isinstance(error, BadSpeech) else BadSpeech(f"the body does not say what to speak: {error}") from None
+        raise (
+            error if isinstance(error, BadSpeech) else BadSpeech(f"the body does not say what to speak: {error}")
+        ) from None
 
 
 def front(
-    speak: Callable[[Speech], Awaitable[bytes]], start: Start, health: Callable[[], dict], *routes: Route, errors: dict[type[Exception], int] | None = None
+    speak: Callable[[Speech], Awaitable[bytes]],
+    start: Start,
+    health: Callable[[], dict],
+    *routes: Route,
+    errors: dict[type[Exception], int] | None = None,
 ) -> Starlette:
     """`speak` makes the file, `start` is open while the server is; `errors` have a status each."""
 
@@ -80,7 +86,9 @@ def front(
 
     return Starlette(
         routes=[*routes, Route("/tts", tts, methods=["POST"]), Route("/health", tell_health), Route("/ready", ready)],
-        exception_handlers={kind: told(status) for kind, status in ({BadSpeech: 400, UnknownVoice: 404} | (errors or {})).items()},
+        exception_handlers={
+            kind: told(status) for kind, status in ({BadSpeech: 400, UnknownVoice: 404} | (errors or {})).items()
+        },
         lifespan=lifespan,
     )
 

@@ -114,8 +114,16 @@ class Service:
         self._synthesize = synthesize
         self.stats = {"total": 0, "completed": 0, "failed": 0, "seconds": 0.0}
 
-    async def process(self, text: str, voice: str, speed: float, duration: float | None, seed: int | None, steps: int | None,
-                      cfg_strength: float | None) -> bytes:  # fmt: skip
+    async def process(
+        self,
+        text: str,
+        voice: str,
+        speed: float,
+        duration: float | None,
+        seed: int | None,
+        steps: int | None,
+        cfg_strength: float | None,
+    ) -> bytes:
         self.stats["total"] += 1
         began = time.perf_counter()
         try:
@@ -177,12 +185,19 @@ class Server:
         self.service = Service(self.synthesize)
         if "warmup" in LAYERS:
             for speaker in speakers:
-                await asyncio.get_running_loop().run_in_executor(self.executor, speaker.generate, Speech(WARM_UP, seed=0))
+                await asyncio.get_running_loop().run_in_executor(
+                    self.executor, speaker.generate, Speech(WARM_UP, seed=0)
+                )
         yield
         self.executor.shutdown()
 
     def health(self) -> dict:
-        return {"layers": LAYERS, "instances": INSTANCES, "stats": self.service.stats, "model": type(self.pool.speakers[0]).__name__}
+        return {
+            "layers": LAYERS,
+            "instances": INSTANCES,
+            "stats": self.service.stats,
+            "model": type(self.pool.speakers[0]).__name__,
+        }
 
 
 server = Server()

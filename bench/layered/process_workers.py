@@ -52,7 +52,9 @@ class Worker:
         """The process with its share of the cores, not yet loaded."""
         shared = os.environ | {"WORKER_THREADS": str(cores_for(WORKERS))}
         command = [sys.executable, "-m", "bench.layered.worker"]
-        return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=shared, start_new_session=True))
+        return cls(
+            await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=shared, start_new_session=True)
+        )
 
     async def ask(self, command: str, seconds: float, **fields: object) -> dict:
         """The reply. Raises WorkerLost, and the caller's mistake."""
@@ -202,7 +204,9 @@ class Manager:
             file.unlink(missing_ok=True)
 
     def health(self) -> dict:
-        workers = [{"pid": w.process.pid, "busy": w in self._busy, "load_seconds": w.load_seconds} for w in self.workers]
+        workers = [
+            {"pid": w.process.pid, "busy": w in self._busy, "load_seconds": w.load_seconds} for w in self.workers
+        ]
         return {"workers": workers, "stats": self.stats}
 
 

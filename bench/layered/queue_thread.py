@@ -65,9 +65,16 @@ class QueueServer:
                 body = wav(spoken(self._tts, speech))
                 file = self._folder / f"{name}.wav"
                 file.write_bytes(body)
-                self._set(name, status="completed", result={
-                    "output_path": str(file), "sample_rate": SAMPLE_RATE, "duration": (len(body) - WAV_HEADER_BYTES) / 2 / SAMPLE_RATE,
-                    "processing_time": time.monotonic() - began})  # fmt: skip
+                self._set(
+                    name,
+                    status="completed",
+                    result={
+                        "output_path": str(file),
+                        "sample_rate": SAMPLE_RATE,
+                        "duration": (len(body) - WAV_HEADER_BYTES) / 2 / SAMPLE_RATE,
+                        "processing_time": time.monotonic() - began,
+                    },
+                )
             except Exception as error:  # the thread must outlive any request; who asked is told
                 self._set(name, status="failed", error=error)
             finally:
@@ -111,7 +118,9 @@ class QueueServer:
     async def status(self, request: Request) -> Response:
         name = request.path_params["id"]
         found = self.get(name)
-        return JSONResponse({"request_id": name, **found, **({"error": str(found["error"])} if "error" in found else {})})
+        return JSONResponse(
+            {"request_id": name, **found, **({"error": str(found["error"])} if "error" in found else {})}
+        )
 
     async def result(self, request: Request) -> Response:
         found = self.get(request.path_params["id"])
@@ -120,12 +129,22 @@ class QueueServer:
         return FileResponse(found["result"]["output_path"], media_type="audio/wav")
 
     def health(self) -> dict:
-        return {"stats": {"queue_size": self._queue.qsize() + self._processing, "processing": self._processing, "total_requests": len(self._requests)}}
+        return {
+            "stats": {
+                "queue_size": self._queue.qsize() + self._processing,
+                "processing": self._processing,
+                "total_requests": len(self._requests),
+            }
+        }
 
 
 server = QueueServer()
 app = front(
-    server.speak, server.running, server.health,
-    Route("/tts", server.tts, methods=["POST"]), Route("/tts/status/{id}", server.status), Route("/tts/result/{id}", server.result),
+    server.speak,
+    server.running,
+    server.health,
+    Route("/tts", server.tts, methods=["POST"]),
+    Route("/tts/status/{id}", server.status),
+    Route("/tts/result/{id}", server.result),
     errors={UnknownRequest: 404},
-)  # fmt: skip
+)

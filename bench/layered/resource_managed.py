@@ -30,8 +30,12 @@ from tts_core import TTS
 LEVELS = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
 AGEING_SECONDS = 60
 """A job that waited so long counts one level higher: none starves."""
-JOBS, TTS_PLACES, VISUAL_PLACES = (int(os.environ.get(name, default)) for name, default in (("JOBS", 3), ("TTS_PLACES", 2), ("VISUAL_PLACES", 4)))
-CPU_LIMIT, MEMORY_LIMIT = (float(os.environ.get(name, default)) for name, default in (("CPU_LIMIT", 80), ("MEMORY_LIMIT", 85)))
+JOBS, TTS_PLACES, VISUAL_PLACES = (
+    int(os.environ.get(name, default)) for name, default in (("JOBS", 3), ("TTS_PLACES", 2), ("VISUAL_PLACES", 4))
+)
+CPU_LIMIT, MEMORY_LIMIT = (
+    float(os.environ.get(name, default)) for name, default in (("CPU_LIMIT", 80), ("MEMORY_LIMIT", 85))
+)
 MONITOR_SECONDS, HELD_SECONDS = 30, 0.25
 RETRIES, BACK_OFF_SECONDS = 2, 0.2
 
@@ -93,7 +97,9 @@ class Server:
         self._tts = TTS()
         share_cores(cores_for(TTS_PLACES))
         self.resources = Resources()
-        self._jobs, self._speaking, self._drawing = (asyncio.Semaphore(places) for places in (JOBS, TTS_PLACES, VISUAL_PLACES))
+        self._jobs, self._speaking, self._drawing = (
+            asyncio.Semaphore(places) for places in (JOBS, TTS_PLACES, VISUAL_PLACES)
+        )
         self._executor = ThreadPoolExecutor(TTS_PLACES)
         loops = [asyncio.create_task(self._schedule()), asyncio.create_task(self.resources.monitor())]
         yield
@@ -176,9 +182,20 @@ class Server:
         return JSONResponse(self.health())
 
     def health(self) -> dict:
-        return {"cpu": self.resources.cpu, "memory": self.resources.memory, "queue_size": len(self._waiting), "running": len(self._tasks),
-                "finished": self.finished}  # fmt: skip
+        return {
+            "cpu": self.resources.cpu,
+            "memory": self.resources.memory,
+            "queue_size": len(self._waiting),
+            "running": len(self._tasks),
+            "finished": self.finished,
+        }
 
 
 server = Server()
-app = front(server.speak, server.running, server.health, Route("/tts", server.tts, methods=["POST"]), Route("/status", server.status))
+app = front(
+    server.speak,
+    server.running,
+    server.health,
+    Route("/tts", server.tts, methods=["POST"]),
+    Route("/status", server.status),
+)

@@ -42,9 +42,16 @@ class Words:
     def __init__(self) -> None:
         loaded = checkpoint.load(str(EMBEDDED_MODEL))
         assert loaded.durations
-        self._alphabet, self._vocab, self._steps, self._cfg = Phonemes(loaded.vocab, loaded.durations), loaded.vocab, loaded.steps, loaded.cfg_strength
+        self._alphabet, self._vocab, self._steps, self._cfg = (
+            Phonemes(loaded.vocab, loaded.durations),
+            loaded.vocab,
+            loaded.steps,
+            loaded.cfg_strength,
+        )
         self._most = loaded.max_seconds * SAMPLE_RATE / HOP_SAMPLES
-        self.voices = {path.stem: (path, clean(path.with_suffix(".txt").read_text())) for path in sorted(VOICES.glob("*.wav"))}
+        self.voices = {
+            path.stem: (path, clean(path.with_suffix(".txt").read_text())) for path in sorted(VOICES.glob("*.wav"))
+        }
         self._scripts = {name: self._script(name) for name in self.voices}
 
     def _script(self, name: str):
@@ -53,7 +60,9 @@ class Words:
         own, rate = torchaudio.load(path)
         cut, cut_rate = torchaudio.load(utils.preprocess_ref_audio_text(str(path), said, show_info=_silent)[0])
         pace = self._alphabet.script(said, round(own.shape[-1] / rate * SAMPLE_RATE) // HOP_SAMPLES).pace
-        return replace(self._alphabet.script(said, int(cut.shape[-1] / cut_rate * SAMPLE_RATE) // HOP_SAMPLES), pace=pace)
+        return replace(
+            self._alphabet.script(said, int(cut.shape[-1] / cut_rate * SAMPLE_RATE) // HOP_SAMPLES), pace=pace
+        )
 
     def lines(self, speech: Speech) -> dict[str, Line]:
         """Each chunk's text and its line. Raises UnknownVoice."""
@@ -61,7 +70,9 @@ class Words:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
         script = self._scripts[speech.voice]
         found: dict[str, Line] = {}
-        for number, chunk in enumerate(chunks_of(speech.text, script.bytes_in(self._most - script.frames, speech.speed))):
+        for number, chunk in enumerate(
+            chunks_of(speech.text, script.bytes_in(self._most - script.frames, speech.speed))
+        ):
             line = script.line(chunk, speech.speed, joined=bool(found))
             if line.frames < script.frames + LEAST_FRAMES:
                 line = script.line(chunk, speech.speed, bool(found), LEAST_FRAMES)
@@ -69,7 +80,10 @@ class Words:
         return found
 
     def options(self, speech: Speech) -> dict:
-        return {"nfe_step": speech.steps or self._steps, "cfg_strength": self._cfg if speech.cfg_strength is None else speech.cfg_strength}
+        return {
+            "nfe_step": speech.steps or self._steps,
+            "cfg_strength": self._cfg if speech.cfg_strength is None else speech.cfg_strength,
+        }
 
     def tokens(self, line: Line) -> list[str]:
         return [self._vocab[i] for i in line.tokens[:-1]]  # upstream insists on one frame more than there are tokens
@@ -82,8 +96,13 @@ class Upstream:
         self.words, self.lock = Words(), threading.Lock()
         configs = files("f5_tts").joinpath("configs")
         ours = os.path.relpath(EMBEDDED_MODEL / "config", str(configs))
-        self.model = F5TTS(ours, str(EMBEDDED_MODEL / "model.safetensors"), str(EMBEDDED_MODEL / "vocab.txt"),
-                           vocoder_local_path=str(EMBEDDED_MODEL / "vocoder"), device="cpu")  # fmt: skip
+        self.model = F5TTS(
+            ours,
+            str(EMBEDDED_MODEL / "model.safetensors"),
+            str(EMBEDDED_MODEL / "vocab.txt"),
+            vocoder_local_path=str(EMBEDDED_MODEL / "vocoder"),
+            device="cpu",
+        )
         self._lines: dict[str, Line] = {}
         sample = self.model.ema_model.sample
 
@@ -99,7 +118,15 @@ class Upstream:
         with self.lock:
             self._lines = self.words.lines(speech)
             path, said = self.words.voices[speech.voice]
-            samples, _, _ = self.model.infer(str(path), said, speech.text, show_info=_silent, progress=None, seed=speech.seed, **self.words.options(speech))
+            samples, _, _ = self.model.infer(
+                str(path),
+                said,
+                speech.text,
+                show_info=_silent,
+                progress=None,
+                seed=speech.seed,
+                **self.words.options(speech),
+            )
         return wav_header(len(samples)) + pcm16(samples)
 
     def stream(self, speech: Speech) -> Iterator[bytes]:
@@ -112,8 +139,18 @@ class Upstream:
             reference = torchaudio.load(cut)
             frames = reference[0].shape[-1] * SAMPLE_RATE // reference[1] // HOP_SAMPLES
             yield wav_header(sum((line.frames - frames - 1) * HOP_SAMPLES for line in self._lines.values()))
-            pieces = utils.infer_batch_process(reference, said, list(self._lines), self.model.ema_model, self.model.vocoder, progress=None,
-                                               device="cpu", streaming=True, chunk_size=1 << 20, **self.words.options(speech))  # fmt: skip
+            pieces = utils.infer_batch_process(
+                reference,
+                said,
+                list(self._lines),
+                self.model.ema_model,
+                self.model.vocoder,
+                progress=None,
+                device="cpu",
+                streaming=True,
+                chunk_size=1 << 20,
+                **self.words.options(speech),
+            )
             for samples, _ in pieces:
                 yield pcm16(np.asarray(samples))
 

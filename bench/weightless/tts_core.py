@@ -80,8 +80,14 @@ class TTS:
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
         lines = [chunk.split() for chunk in chunks_of(speech.text, CHUNK_BYTES)]
-        return Plan(voice, lines, round(WORD_SAMPLES / speech.speed), secrets.randbits(63) if speech.seed is None else speech.seed,
-                    speech.steps or STEPS, 0.0)  # fmt: skip
+        return Plan(
+            voice,
+            lines,
+            round(WORD_SAMPLES / speech.speed),
+            secrets.randbits(63) if speech.seed is None else speech.seed,
+            speech.steps or STEPS,
+            0.0,
+        )
 
     def planning(self, speech: Speech) -> Generator[None, None, Plan]:
         yield

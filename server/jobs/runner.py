@@ -64,7 +64,9 @@ class NotKept(Exception):
 class Jobs:
     """The jobs of one folder, and the work on them. Nothing is created before the first job is accepted."""
 
-    def __init__(self, folder: Path, studio: Studio, machine: Machine, cpu_limit: float, memory_limit: float, keep_hours: float):
+    def __init__(
+        self, folder: Path, studio: Studio, machine: Machine, cpu_limit: float, memory_limit: float, keep_hours: float
+    ):
         self._folder, self._studio, self._machine = folder, studio, machine
         self._cpu_limit, self._memory_limit, self._keep_seconds = cpu_limit, memory_limit, 3600 * keep_hours
         self._me = secrets.token_hex(8)
@@ -88,7 +90,9 @@ class Jobs:
             self._worker = asyncio.create_task(self._run())
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._folder / "jobs.db", timeout=10, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            self._folder / "jobs.db", timeout=10, isolation_level=None, check_same_thread=False
+        )
         connection.row_factory = sqlite3.Row
         connection.executescript(SCHEMA)
         return connection
@@ -109,14 +113,21 @@ class Jobs:
     async def accept(self, speech: Speech, priority: str) -> dict:
         """On disk when this returns. Raises what `TTS.plan` raises, and NotKept."""
         plan = await self._studio.plan(speech, Listener())
-        fixed = json.dumps(asdict(replace(speech, seed=plan.seed)))  # whoever speaks it, and however often: the same bytes
+        fixed = json.dumps(
+            asdict(replace(speech, seed=plan.seed))
+        )  # whoever speaks it, and however often: the same bytes
         name, now = uuid.uuid4().hex, time.time()
         try:
             self._open()
             await self._write(
                 "INSERT INTO jobs (id, speech, priority, state, created, due, samples) VALUES (?, ?, ?, 'queued', ?, ?, ?)",
-                name, fixed, priority, now, now + PATIENCE_SECONDS[priority], plan.samples,
-            )  # fmt: skip
+                name,
+                fixed,
+                priority,
+                now,
+                now + PATIENCE_SECONDS[priority],
+                plan.samples,
+            )
         except (OSError, sqlite3.Error) as error:
             raise NotKept(f"the job cannot be kept in {self._folder}, and was not accepted: {error}") from error
         self._wake.set()
@@ -126,18 +137,32 @@ class Jobs:
     def status(self, name: str) -> dict:
         """Raises UnknownJob."""
         job = self._row(name)
-        state = {"request_id": name, "status": job["state"], "priority": job["priority"], "created": job["created"],
-                 "seed": json.loads(job["speech"])["seed"], "progress": round(job["made"] / job["samples"], 3)}  # fmt: skip
+        state = {
+            "request_id": name,
+            "status": job["state"],
+            "priority": job["priority"],
+            "created": job["created"],
+            "seed": json.loads(job["speech"])["seed"],
+            "progress": round(job["made"] / job["samples"], 3),
+        }
         if job["state"] == "queued":
-            ahead = self._read("SELECT count(*) FROM jobs WHERE state = 'queued' AND (due, created, id) < (?, ?, ?)", job["due"], job["created"], name)
+            ahead = self._read(
+                "SELECT count(*) FROM jobs WHERE state = 'queued' AND (due, created, id) < (?, ?, ?)",
+                job["due"],
+                job["created"],
+                name,
+            )
             state["queue_position"] = ahead[0][0] + 1
         if job["error"]:
             state["error"] = job["error"]
         if job["state"] == "completed":
             state["result"] = {
-                "output_path": str(self._audio(name)), "url": f"/tts/result/{name}", "sample_rate": SAMPLE_RATE,
-                "duration": round(job["samples"] / SAMPLE_RATE, 3), "processing_time": round(job["processing_time"], 3),
-            }  # fmt: skip
+                "output_path": str(self._audio(name)),
+                "url": f"/tts/result/{name}",
+                "sample_rate": SAMPLE_RATE,
+                "duration": round(job["samples"] / SAMPLE_RATE, 3),
+                "processing_time": round(job["processing_time"], 3),
+            }
         return state
 
     def result(self, name: str) -> Path:
@@ -146,7 +171,9 @@ class Jobs:
         if job["state"] in ("queued", "processing"):
             raise NotFinished(f"job {name} is {job['state']}; ask /tts/status/{name}")
         if job["state"] != "completed":
-            raise UnknownJob(f"job {name} has no audio: it is {job['state']}{': ' + job['error'] if job['error'] else ''}")
+            raise UnknownJob(
+                f"job {name} has no audio: it is {job['state']}{': ' + job['error'] if job['error'] else ''}"
+            )
         if not self._audio(name).is_file():
             raise UnknownJob(f"the audio of job {name} was removed")
         return self._audio(name)
@@ -155,7 +182,9 @@ class Jobs:
         """An unfinished job is cancelled, a finished one is removed with its audio. Raises UnknownJob."""
         self._row(name)
         cancelled = await self._write(
-            "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state IN ('queued', 'processing') RETURNING id", time.time(), name
+            "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state IN ('queued', 'processing') RETURNING id",
+            time.time(),
+            name,
         )
         if cancelled:
             if name in self._work:
@@ -166,12 +195,16 @@ class Jobs:
 
     def counts(self) -> dict[str, int]:
         """Jobs by state."""
-        return dict.fromkeys(STATES, 0) | dict(map(tuple, self._read("SELECT state, count(*) FROM jobs GROUP BY state")))
+        return dict.fromkeys(STATES, 0) | dict(
+            map(tuple, self._read("SELECT state, count(*) FROM jobs GROUP BY state"))
+        )
 
     def _row(self, name: str) -> sqlite3.Row:
         found = self._read("SELECT * FROM jobs WHERE id = ?", name)
         if not found:
-            raise UnknownJob(f"there is no job {name[:40]!r}; finished ones are kept for {self._keep_seconds / 3600:g} hours")
+            raise UnknownJob(
+                f"there is no job {name[:40]!r}; finished ones are kept for {self._keep_seconds / 3600:g} hours"
+            )
         return found[0]
 
     def _audio(self, name: str) -> Path:
@@ -221,7 +254,11 @@ class Jobs:
             await self._finish(name, await self._speak(job, errand))
         except asyncio.CancelledError:
             # Cancelled, or parked because the server stops: then whoever looks next finds it queued.
-            self._write_now("UPDATE jobs SET state = 'queued', owner = NULL, made = 0 WHERE id = ? AND owner = ? AND state = 'processing'", name, self._me)
+            self._write_now(
+                "UPDATE jobs SET state = 'queued', owner = NULL, made = 0 WHERE id = ? AND owner = ? AND state = 'processing'",
+                name,
+                self._me,
+            )
             self._clear(name)
         except (BadSpeech, UnknownVoice) as error:
             await self._failed(job, str(error), again=False)
@@ -266,7 +303,14 @@ class Jobs:
 
     async def _mine(self, name: str, change: str, *values: object) -> bool:
         """Changes a job that this process works on; False when it is no longer to be worked on."""
-        return bool(await self._write(f"UPDATE jobs SET {change} WHERE id = ? AND owner = ? AND state = 'processing' RETURNING id", *values, name, self._me))
+        return bool(
+            await self._write(
+                f"UPDATE jobs SET {change} WHERE id = ? AND owner = ? AND state = 'processing' RETURNING id",
+                *values,
+                name,
+                self._me,
+            )
+        )
 
     async def _failed(self, job: sqlite3.Row, reason: str, again: bool) -> None:
         self._clear(job["id"])
@@ -274,7 +318,12 @@ class Jobs:
         if again and failures <= len(BACK_OFF_SECONDS):
             pause = BACK_OFF_SECONDS[failures - 1]
             log.warning("job %s failed (%s); again in %d s", job["id"], reason, pause)
-            change = "state = 'queued', owner = NULL, made = 0, failures = ?, error = ?, not_before = ?", failures, reason, now + pause
+            change = (
+                "state = 'queued', owner = NULL, made = 0, failures = ?, error = ?, not_before = ?",
+                failures,
+                reason,
+                now + pause,
+            )
         else:
             log.error("job %s failed: %s", job["id"], reason)
             change = "state = 'failed', made = 0, failures = ?, error = ?, finished = ?", failures, reason, now
@@ -287,7 +336,9 @@ class Jobs:
         lost = f"owner = ? AND id NOT IN ({', '.join('?' * len(mine))})"
         await self._queue_again(lost, self._me, *mine)
         owners = {row["owner"] for row in self._read("SELECT DISTINCT owner FROM jobs WHERE state = 'processing'")}
-        for owner in (owners | {lock.stem.removeprefix("worker-") for lock in self._folder.glob("worker-*.lock")}) - {self._me}:
+        for owner in (owners | {lock.stem.removeprefix("worker-") for lock in self._folder.glob("worker-*.lock")}) - {
+            self._me
+        }:
             try:
                 with _locked(self._lock_file(owner)):
                     await self._queue_again("owner = ?", owner)
@@ -300,11 +351,15 @@ class Jobs:
         for row in self._read("SELECT id FROM jobs WHERE finished < ?", time.time() - self._keep_seconds):
             await self._remove(row["id"])
         for part in self._folder.glob("*.wav.part"):
-            if not self._read("SELECT 1 FROM jobs WHERE id = ? AND state = 'processing'", part.name.removesuffix(".wav.part")):
+            if not self._read(
+                "SELECT 1 FROM jobs WHERE id = ? AND state = 'processing'", part.name.removesuffix(".wav.part")
+            ):
                 part.unlink(missing_ok=True)
 
     async def _queue_again(self, which: str, *values: object) -> None:
-        await self._write(f"UPDATE jobs SET state = 'queued', owner = NULL, made = 0 WHERE state = 'processing' AND {which}", *values)
+        await self._write(
+            f"UPDATE jobs SET state = 'queued', owner = NULL, made = 0 WHERE state = 'processing' AND {which}", *values
+        )
 
     async def _remove(self, name: str) -> None:
         self._audio(name).unlink(missing_ok=True)
