@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from speech.text import clean, language_of, phonemes, size
+from engine.phonemes import phonemes
+from speech.text import clean, language_of, utf8_bytes
 
 LEAD_FRAMES, JOIN_FRAMES = 3, 11
 """Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""
@@ -40,7 +41,7 @@ class Letters:
         if not reference.endswith((".", "。")):
             reference += "."
         # Upstream spends two spaces on an English reference, and counts them.
-        return LettersScript(self, reference + "  " if size(reference[-1]) == 1 else reference, frames)
+        return LettersScript(self, reference + "  " if utf8_bytes(reference[-1]) == 1 else reference, frames)
 
     def ids(self, text: str) -> torch.Tensor:
         if self._kind == "char":
@@ -60,14 +61,14 @@ class LettersScript:
         """`chunk` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it."""
         ids = self.letters.ids(self.text + chunk)
         if frames is None:
-            pace = 0.3 if size(chunk) < 10 else speed
-            frames = int(self.frames / size(self.text) * size(chunk) / pace)
+            pace = 0.3 if utf8_bytes(chunk) < 10 else speed
+            frames = int(self.frames / utf8_bytes(self.text) * utf8_bytes(chunk) / pace)
         # At least one frame per token and one to generate: upstream's rule.
         return Line(ids, max(self.frames + frames, len(ids) + 1))
 
     def bytes_in(self, frames: float, speed: float) -> int:
         """How much text fits so many frames."""
-        return max(1, int(size(self.text) / self.frames * frames * speed))
+        return max(1, int(utf8_bytes(self.text) / self.frames * frames * speed))
 
 
 class Phonemes:
@@ -84,7 +85,7 @@ class Phonemes:
         expected = self.expected_frames(symbols)
         pace = float(np.clip(frames / expected.sum(), 0.6, 1.7))
         return PhonemesScript(
-            self, self.spread(symbols, expected, frames), frames, pace, language, size(clean(reference))
+            self, self.spread(symbols, expected, frames), frames, pace, language, utf8_bytes(clean(reference))
         )
 
     def expected_frames(self, symbols: Sequence[str]) -> np.ndarray:

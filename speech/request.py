@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from speech.text import clean, unspeakable
+from speech.text import clean, control_character
 
 DEFAULT_VOICE = "default"
 MOST_STEPS = 64
@@ -41,7 +41,7 @@ class Speech:
 
     def __post_init__(self) -> None:
         _check(isinstance(self.text, str), "text", "must be a string")
-        stray = unspeakable(self.text)
+        stray = control_character(self.text)
         _check(stray is None, "text", f"has the control or half character U+{ord(stray or ' '):04X}; leave it out")
         _check(bool(clean(self.text)), "text", "is empty")
         _check(isinstance(self.voice, str), "voice", "must be a string")

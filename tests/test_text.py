@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import phonemes
 from engine import tokenizers as tokens
 from speech import text
 
@@ -15,7 +16,7 @@ from speech import text
 def test_chunks_lose_nothing_and_keep_the_limit(said, limit):
     chunks = text.chunks_of(said, limit)
     assert "".join(chunks).replace(" ", "") == text.clean(said).replace(" ", "")
-    assert all(text.size(chunk) <= limit for chunk in chunks)
+    assert all(text.utf8_bytes(chunk) <= limit for chunk in chunks)
     assert chunks
 
 
@@ -26,7 +27,7 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow():
     )
     chunks = text.chunks_of(said, 180)
     assert chunks[0] == "Good evening,"
-    sizes = [text.size(c) for c in chunks]
+    sizes = [text.utf8_bytes(c) for c in chunks]
     assert max(sizes) > 120
     assert all(b <= max(text.SECOND_CHUNK_BYTES, text.CHUNK_GROWTH * a) for a, b in pairwise(sizes)), sizes
     assert all(c[-1] in ".," for c in chunks), chunks
@@ -43,7 +44,7 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow():
     ],
 )
 def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said, language, expected):
-    assert " ".join(text.phonemes(said, language)) == expected
+    assert " ".join(phonemes.phonemes(said, language)) == expected
 
 
 def test_language_is_vietnamese_when_a_letter_says_so():
@@ -54,6 +55,6 @@ def test_language_is_vietnamese_when_a_letter_says_so():
 def test_upstreams_length_rule():
     """f5_tts.infer.utils_infer, by hand: 300 frames for 32 bytes ("…lake." and two spaces), 24 bytes to say, pace 1.2."""
     script = tokens.Letters(" abc", "char").script("The old bridge over the lake.", 300)
-    assert text.size(script.text) == 31
+    assert text.utf8_bytes(script.text) == 31
     assert script.line("Fresh snow on mountains.", 1.2, joined=False).frames == 300 + int(300 / 31 * 24 / 1.2)
     assert script.line("Yes.", 1.0, joined=False).frames == 300 + int(300 / 31 * 4 / 0.3)

@@ -21,7 +21,8 @@ import torch
 from rich.progress import track
 
 from engine.mel import log_mel
-from speech import audio, text
+from engine.phonemes import phonemes
+from speech import audio
 from train import align, texts
 from train.espeak import Espeak, Spoken
 
@@ -70,7 +71,7 @@ def flite(sentence: str, voice: str, programs: Path = Path("/")) -> Spoken:
 
 def utterance(sentence: str, teacher: Teacher, spoken: Spoken) -> Utterance | None:
     """None when the teacher said nothing, or something far from the symbols."""
-    symbols = text.phonemes(sentence, teacher.language)
+    symbols = phonemes(sentence, teacher.language)
     if len(symbols) < 4 or len(spoken.segments) < 4:
         return None
     samples = audio.resample(spoken.samples, spoken.rate)
