@@ -123,7 +123,7 @@ class Listening:
         self._sending_seconds += time.perf_counter() - began
 
     def _left(self, plan: Plan) -> str:
-        self._studio.stats.spared_steps += self._owed_seconds / plan.seconds * len(plan.lines) * plan.steps
+        self._studio.stats.spared_steps += self._owed_seconds / plan.seconds * len(plan.chunks) * plan.steps
         return "left"
 
     @property
