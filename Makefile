@@ -16,9 +16,13 @@ test: .venv/test lint
 soak: .venv/test
 	$(BIN)/python -m pytest -m slow
 
+# Style, form, types, walls, lengths.
 lint: .venv/test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy *.py speech engine server subtitles train tests bench
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --noconftest tests/test_house.py
 
 # Needs Debian's flite, wamerican and hunspell-vi (see train/README.md).
 voice: .venv/test

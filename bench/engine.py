@@ -30,7 +30,8 @@ from safetensors.torch import save_file
 import tts_core
 from engine import checkpoint, device
 from engine.checkpoint import PRESETS, read_weights
-from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler, finished
+from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler
+from engine.stepping import run_to_end
 from speech import audio
 from speech.request import Speech
 
@@ -107,7 +108,7 @@ def base_folder(folder: Path) -> Path:
 def solved(
     sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
 ) -> torch.Tensor:
-    return finished(sampler.solve(reference, tokens, noise, steps, guidance))
+    return run_to_end(sampler.solve(reference, tokens, noise, steps, guidance))
 
 
 def launches_per_step(work: Callable[[], object], steps: int) -> float:
@@ -225,13 +226,13 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
     plan = tts.plan(Speech(TEXT, seed=1))
     plan = type(plan)(
         plan.voice,
-        plan.lines[-1:],
-        (plan.lines[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES,
+        plan.chunks[-1:],
+        (plan.chunks[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES,
         1,
         plan.steps,
         plan.cfg_strength,
     )
-    seconds = plan.lines[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
+    seconds = plan.chunks[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
     with contextlib.redirect_stdout(sys.stderr):
         vocoder = load_vocoder(is_local=True, local_path=str(folder / "vocoder"), device="cpu").float()
     model = upstream_model(folder, torch.device("cpu"))
@@ -264,7 +265,7 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
                 times[name].append(took)
     ratios = [a / b for a, b in zip(times["infer_batch_process"], times["TTS.speak"], strict=True)]
     return {
-        "frames": plan.lines[0].frames,
+        "frames": plan.chunks[0].frames,
         "steps": plan.steps,
         **{f"{name} ms": round(1000 * statistics.median(t), 1) for name, t in times.items()},
         "times upstream": round(statistics.median(ratios), 2),

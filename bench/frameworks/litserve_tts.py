@@ -21,9 +21,8 @@ class Speaker(ls.LitAPI):
 
     def predict(self, plan: Plan):
         yield wav_header(plan.samples)
-        for samples in self.tts.speak(plan):
-            if samples is not None:
-                yield pcm16(samples)
+        for samples in self.tts.samples(plan):
+            yield pcm16(samples)
 
     def encode_response(self, output):  # an annotation would become the reply's schema
         yield from output
