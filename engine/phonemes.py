@@ -76,7 +76,7 @@ def phonemes(text: str, language: str) -> list[str]:
             continue
         spoken = _UNSPOKEN.sub(" ", part).strip()
         if spoken:
-            symbols += _symbols(_LETTER_A.sub("ay", spoken) if language != "vi" else spoken, language)
+            symbols += _symbols(_LETTER_A.sub("eigh", spoken) if language != "vi" else spoken, language)
     return symbols
 
 
@@ -90,7 +90,9 @@ def _latin(text: str) -> str:
     """Cyrillic and Greek in Latin letters; one Greek letter alone keeps its name."""
     if text.isascii() or not re.search("[\u0370-\u052f]", text):
         return text
-    lower = unicodedata.normalize("NFC", re.sub("(?<=[\u0370-\u03ff])[\u0301\u0308]+", "", unicodedata.normalize("NFD", text.lower())))
+    lower = unicodedata.normalize(
+        "NFC", re.sub("(?<=[\u0370-\u03ff])[\u0301\u0308]+", "", unicodedata.normalize("NFD", text.lower()))
+    )
     return re.sub("[\u0370-\u052f]+", lambda m: m.group().translate(_TO_LATIN), lower)
 
 
@@ -113,10 +115,16 @@ def _near(symbol: str, vocabulary: Collection[str]) -> list[str]:
     for size in range(len(bare) - 1, 0, -1):
         if bare[:size] in vocabulary and bare[:size] not in ",.?! ":
             rest = bare[size:].strip("ː0123456789̩̃ʲʰ")
-            return [bare[:size], *(_near(rest, vocabulary) if rest and rest not in vocabulary else [rest] if rest else [])]
-    other = _NEAREST.get(bare[:1])
+            return [
+                bare[:size],
+                *(_near(rest, vocabulary) if rest and rest not in vocabulary else [rest] if rest else []),
+            ]
+    other = _NEAREST.get(bare[:1], "")
     if other and len(bare) > 1:
-        return [other if other in vocabulary else next(iter(_near(other, vocabulary)), ""), *known([bare[1:]], vocabulary)]
+        return [
+            other if other in vocabulary else next(iter(_near(other, vocabulary)), ""),
+            *known([bare[1:]], vocabulary),
+        ]
     if other and other in vocabulary:
         return [other]
     return ["ə"] if "ə" in vocabulary and bare[:1].isalpha() else []

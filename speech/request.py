@@ -42,8 +42,8 @@ class Speech:
     """Guidance, 0 to 10; None: the checkpoint's own. 0 halves the work."""
     language: str | None = None
     """Of the text, as `en`, `vi`, `zh`; None: told by its words, sentence by sentence."""
-    normalize: bool = True
-    """Numbers, signs, abbreviations and markup are read as words; false leaves the text as it is."""
+    normalize: bool | None = None
+    """Numbers, signs, abbreviations and markup are read as words; false leaves the text as it is. None: the server's choice."""
 
     def __post_init__(self) -> None:
         _check(isinstance(self.text, str), "text", "must be a string")
@@ -81,7 +81,7 @@ class Speech:
             "language",
             "must be a language's short name, as en, en-gb, vi or zh",
         )
-        _check(isinstance(self.normalize, bool), "normalize", "must be true or false")
+        _check(self.normalize is None or isinstance(self.normalize, bool), "normalize", "must be true or false")
 
 
 def _check(ok: bool, field: str, rule: str) -> None:

@@ -33,19 +33,26 @@ def utf8_bytes(text: str) -> int:
     return len(text.encode())
 
 
-def chunks_of(text: str, limit: int) -> list[str]:
+def chunks_of(text: str, limit: int, before: int | None = None) -> list[str]:
     """Cleaned text in pieces of at most `limit` bytes, cut after sentences where that fits, else clauses, words, or anywhere.
 
-    The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece."""
+    The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece.
+    `before`: bytes of the piece that is spoken before this text; then none is a first one."""
     rest = clean(text)
     pieces: list[str] = []
     least, room = FIRST_CHUNK_BYTES
-    while _exceeds(rest, room := min(room, limit)) or (not pieces and _exceeds(rest, least)):
-        at = _cut(rest, room, first=least if not pieces else None)
+    if before is not None:
+        room = _room_after(before)
+    while _exceeds(rest, room := min(room, limit)) or (not pieces and before is None and _exceeds(rest, least)):
+        at = _cut(rest, room, first=least if not pieces and before is None else None)
         pieces.append(rest[:at].strip())
         rest = rest[at:].strip()
-        room = max(SECOND_CHUNK_BYTES, int(CHUNK_GROWTH * utf8_bytes(pieces[-1])))
+        room = _room_after(utf8_bytes(pieces[-1]))
     return [*pieces, rest] if rest or not pieces else pieces
+
+
+def _room_after(size: int) -> int:
+    return max(SECOND_CHUNK_BYTES, int(CHUNK_GROWTH * size))
 
 
 def _exceeds(text: str, room: int) -> bool:

@@ -51,11 +51,8 @@ def _below_1000(value: int) -> str:
 def ordinal(number: int | str) -> str:
     """`22` as `twenty second`."""
     head, _, last = cardinal(number).rpartition(" ")
-    if last in _ORDINALS:
-        last = _ORDINALS[last]
-    else:
-        last = last[:-1] + "ieth" if last.endswith("y") else last + "th"
-    return f"{head} {last}".strip()
+    said = _ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
+    return f"{head} {said}".strip()
 
 
 def year(number: int | str) -> str:

@@ -1,13 +1,11 @@
 """English dates and hours as words: rules for english.py."""
 
 import re
-from collections.abc import Callable
 
 from speech.reading import english_words as words
 from speech.reading.english_numbers import cardinal, ordinal, year
+from speech.reading.rules import Match, Rule
 
-Match = re.Match[str]
-Rule = tuple[re.Pattern[str], Callable[[Match], str]]
 _MONTH = (
     r"(January|February|March|April|May|June|July|August|September|October|November|December"
     r"|Jan\.?|Feb\.?|Mar\.?|Apr\.?|Jun\.?|Jul\.?|Aug\.?|Sept?\.?|Oct\.?|Nov\.?|Dec\.?)"
@@ -38,6 +36,10 @@ def _slashed(m: Match, british: bool = False) -> str:
     first, second, y = int(m.group(1)), int(m.group(2)), _full_year(m.group(3))
     month, day = (second, first) if first > 12 or (british and second <= 12) else (first, second)
     return _date(y, month, day) or m.group()
+
+
+def _british(m: Match) -> str:
+    return _slashed(m, british=True)
 
 
 def _dotted(m: Match) -> str:
@@ -103,7 +105,9 @@ def _time(m: Match) -> str:
     if int(hour) > 24 or int(minutes or 0) > 59:
         return m.group()
     if seconds:
-        said = f"{cardinal(int(hour))} {_minutes(minutes) if minutes != '00' else 'oh oh'} and {cardinal(int(seconds))} "
+        said = (
+            f"{cardinal(int(hour))} {_minutes(minutes) if minutes != '00' else 'oh oh'} and {cardinal(int(seconds))} "
+        )
         said += "second" if int(seconds) == 1 else "seconds"
     else:
         said = _clock(hour, minutes, plain=bool(half) or bool(re.match(r"\s+o['’]?clock", m.string[m.end() :])))
@@ -123,18 +127,35 @@ DATES: list[Rule] = [
     (re.compile(r"(?<![\w-])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?=T\d\d:|\b)(?![-/.]\d)"), _iso),
     (re.compile(r"(?<![\w/.])(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})(?![\w/]|[.-]\d)"), _slashed),
     (re.compile(r"(?<![\w/.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w/]|\.\d)"), _dotted),
-    (re.compile(rf"\b((?:the|The)\s)?{_DAY}(?:\s?[-–]\s?{_DAY})?(?:\sof)?[\s-]{_MONTH}(?![a-z])(?:,?[\s-](\d{{4}}))?(?![\w:])"),
-     _day_month),
-    (re.compile(rf"\b{_MONTH}[\s]{_DAY}(?:\s?[-–]\s?{_DAY})?(?![\d:%]|\s?[ap]\.?m\b)(?:,?\s(\d{{4}})(?![\d:]))?",
-                re.ASCII), _month_day),
+    (
+        re.compile(
+            rf"\b((?:the|The)\s)?{_DAY}(?:\s?[-–]\s?{_DAY})?(?:\sof)?[\s-]{_MONTH}(?![a-z])(?:,?[\s-](\d{{4}}))?(?![\w:])"
+        ),
+        _day_month,
+    ),
+    (
+        re.compile(
+            rf"\b{_MONTH}[\s]{_DAY}(?:\s?[-–]\s?{_DAY})?(?![\d:%]|\s?[ap]\.?m\b)(?:,?\s(\d{{4}})(?![\d:]))?", re.ASCII
+        ),
+        _month_day,
+    ),
     (re.compile(rf"\b{_MONTH},?\s(\d{{4}})\b"), _month_year),
     (re.compile(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b\.?(?![\w'’])"), _month_alone),
-    (re.compile(r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,?\s)|(?<!\w)(?:(?=(?:Mon|Tue|Wed|Thu|Fri), [A-Z])(\w+))"),
-     lambda m: words.DAYS[(m.group(1) or m.group(2)).lower()]),
+    (
+        re.compile(
+            r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,?\s)|(?<!\w)(?:(?=(?:Mon|Tue|Wed|Thu|Fri), [A-Z])(\w+))"
+        ),
+        lambda m: words.DAYS[(m.group(1) or m.group(2)).lower()],
+    ),
 ]
+BRITISH_DATES = [(pattern, _british if by is _slashed else by) for pattern, by in DATES]
 TIMES: list[Rule] = [
-    (re.compile(rf"(?<![\w:.])(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?\s?[-–]\s?(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?(?![\w:])"),
-     _times),
+    (
+        re.compile(
+            rf"(?<![\w:.])(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?\s?[-–]\s?(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?(?![\w:])"
+        ),
+        _times,
+    ),
     (re.compile(rf"(?:(?<=[T\s])|(?<![\w:.]))(\d{{1,2}})[:.](\d{{2}})(?::(\d{{2}})(?:\.\d+)?)?{_HALF}(?!\w)"), _time),
     (re.compile(r"(?:(?<=[a-z]T)|(?<![\w:.]))(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?()(?![\w:]|\.\d)Z?"), _time),
     (re.compile(rf"(?<![\w:.])(\d{{1,2}})()(){_HALF}(?!\w)"), _time),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from speech.reading import markup
 from speech.reading.language import language_of
-from speech.text import clean
+from speech.text import chunks_of, clean, utf8_bytes
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-z])")
 _NOT_AN_END = re.compile(
@@ -55,6 +55,25 @@ def joined(passages: Iterable[Passage]) -> list[Passage]:
             found[-1] = replace(passage, pause=last.pause + passage.pause)
         else:
             found.append(passage)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of one chunk, its language, and the seconds of silence before it."""
+
+    text: str
+    language: str
+    pause: float = 0.0
+
+
+def pieces(passages: Iterable[Passage], limit: int) -> list[Piece]:
+    """Passages in chunks of at most `limit` bytes. At least one; the last may be empty, after the silence that ends the text."""
+    found: list[Piece] = []
+    for passage in passages:
+        before = utf8_bytes(found[-1].text) if found else None
+        texts = chunks_of(passage.words, limit, before) if passage.words else [""]
+        found += [Piece(text, passage.language, 0.0 if i else passage.pause) for i, text in enumerate(texts)]
     return found
 
 

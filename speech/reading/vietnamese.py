@@ -1,17 +1,14 @@
 """Vietnamese as it is written, in the words that are said. One function, `read`; its rules are tried in the order they stand."""
 
-import functools
 import re
-from collections.abc import Callable
 
 from speech.reading import links
 from speech.reading import vietnamese_words as words
-from speech.reading.english import roman
+from speech.reading.english_letters import roman
 from speech.reading.language import is_syllable
+from speech.reading.rules import Match, Rule, alternatives, applied, rule
 from speech.reading.vietnamese_numbers import cardinal, digits, number
 
-Match = re.Match[str]
-Rule = tuple[re.Pattern[str], str | Callable[[Match], str]]
 _NUM = r"(?:\d+(?:[.,]\d+)*)"
 _START = r"(?<![\w.,])"
 _TO = r"\s?[-–—]\s?"
@@ -19,10 +16,6 @@ _MARKS = {
     ".": "chấm", "/": "xuyệt", "\\": "xuyệt ngược", "-": "gạch ngang", "_": "gạch dưới", ":": "hai chấm",
     "?": "hỏi", "=": "bằng", "&": "và", "#": "thăng", "@": "a còng", "~": "ngã", "+": "cộng", "%": "phần trăm",
 }  # fmt: skip
-
-
-def _alternatives(names: object) -> str:
-    return "|".join(re.escape(str(n)) for n in sorted(names, key=lambda n: -len(str(n))))  # type: ignore[call-overload]
 
 
 def _spell(letters: str) -> str:
@@ -77,13 +70,18 @@ def _days(m: Match) -> str:
 def _slashed(m: Match) -> str:
     """`2/9`: a day of a month where one is spoken of, else a fraction."""
     above, below = int(m.group(1)), int(m.group(2))
-    dated = re.search(r"\b(?:ngày|mùng|mồng|hôm|sáng|trưa|chiều|tối|đêm|lễ|dịp|từ|đến|tết|nay|mai|qua|kỷ niệm)\b[^.!?]{0,16}$",
-                      m.string[: m.start()], re.IGNORECASE)
+    dated = re.search(
+        r"\b(?:ngày|mùng|mồng|hôm|sáng|trưa|chiều|tối|đêm|lễ|dịp|từ|đến|tết|nay|mai|qua|kỷ niệm)\b[^.!?]{0,16}$",
+        m.string[: m.start()],
+        re.IGNORECASE,
+    )
     day = 1 <= above <= 31 and 1 <= below <= 12
     if day and (dated or above > 12 or (above >= below and below > 2)):
         head = "" if _before(m, "ngày|mùng|mồng|hôm") or dated else "ngày "
         return f"{head}{cardinal(above)} tháng {cardinal(below)}"
-    return f"{cardinal(m.group(1))} {'phần' if above < below <= 10 or below % 100 == 0 else 'trên'} {cardinal(m.group(2))}"
+    return (
+        f"{cardinal(m.group(1))} {'phần' if above < below <= 10 or below % 100 == 0 else 'trên'} {cardinal(m.group(2))}"
+    )
 
 
 def _month(m: Match) -> str:
@@ -114,7 +112,9 @@ def _money(m: Match) -> str:
     said = f"{number(low)}{' ' + words.SCALES[scale_low] if scale_low else ''}"
     if high:
         said += f" đến {number(high)}" + (f" {words.SCALES[scale]}" if scale else "")
-    return f"{said} {words.MONEY[name]}" + (f" trên {words.UNITS.get(over) or words.PER.get(over, over)}" if over else "")
+    return f"{said} {words.MONEY[name]}" + (
+        f" trên {words.UNITS.get(over) or words.PER.get(over, over)}" if over else ""
+    )
 
 
 def _money_before(m: Match) -> str:
@@ -148,8 +148,11 @@ def _percent(m: Match) -> str:
 
 def _range(m: Match) -> str:
     low, high = m.groups()
-    between = re.search(r"\b(?:tỷ số|tỉ số|tỷ lệ|tỉ lệ|thắng|thua|hòa|hoà|dẫn|số)\b[^.,!?\d]{0,24}$", m.string[: m.start()],
-                        re.IGNORECASE)
+    between = re.search(
+        r"\b(?:tỷ số|tỉ số|tỷ lệ|tỉ lệ|thắng|thua|hòa|hoà|dẫn|số)\b[^.,!?\d]{0,24}$",
+        m.string[: m.start()],
+        re.IGNORECASE,
+    )
     return f"{number(low)} {number(high)}" if between else f"{number(low)} đến {number(high)}"
 
 
@@ -183,91 +186,119 @@ def _capitals(text: str) -> str:
     return re.sub(r"(?<![^\W\d_])[^\W\d_]+(?![^\W\d_])", said, text)
 
 
-def _sub(pattern: str, by: str | Callable[[Match], str], flags: int = 0) -> Rule:
-    return re.compile(pattern, flags), by
-
-
-_MONEY = _alternatives(words.MONEY)
+_MONEY = alternatives(words.MONEY)
 _SCALE = r"(k|K|tr|triệu|tỷ|tỉ|nghìn|ngàn|trăm|M|B)(?!\w)"
-_OVER = _alternatives([*words.UNITS, *words.PER])
+_OVER = alternatives([*words.UNITS, *words.PER])
 _ROMAN = r"((?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))"
 
 
-@functools.cache
-def _rules() -> list[Rule]:
-    return [
-        (links.MAIL, _link),
-        (links.URL, _link),
-        (links.IP, _ip),
-        (links.FILE, _link),
-        _sub(r"(?<![\w&])#(?=[^\W\d_])", "thăng "),
-        _sub(r"(?<![\w.])@(?=[A-Za-z_])", "a còng "),
-        _sub(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3})+)(?=\s(?:đồng|người|đ)\b|₫)", lambda m: re.sub(r"\D", "", m.group())),
-        # phones
-        _sub(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
-        _sub(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
-        _sub(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
-        _sub(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
-        # dates and hours
-        _sub(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
-        _sub(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
-        _sub(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
-        _sub(r"\b([Tt]háng|[Qq]uý)\s(\d{1,2})\s?[/-]\s?(\d{4})(?!\w)", _month),
-        _sub(r"\b(\d{1,2})(?:[hg]|\sgiờ\s?)(\d{1,2})(?:\sphút|'|ph|p)?(?:\s?(\d{1,2})(?:s|\sgiây))(?!\w)", _time),
-        _sub(r"(?<![\w:.,])(\d{1,2})[hg](\d{2})?()(?:ph|p|')?(?!\w)", _time),
-        _sub(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
-        _sub(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
-        _sub(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
-        _sub(r"(?<![\w.,])(\d)m(\d{1,2})(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
-        # money
-        _sub(rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)", _money),
-        _sub(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
-        _sub(rf"{_START}({_NUM})(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
-        # measures
-        _sub(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
-        _sub(rf"(?<![\w.,])([-−]?{_NUM})%?(?:{_TO}({_NUM}))?\s?%", _percent),
-        _sub(r"(?<=độ )C(?!\w)", "xê"),
-        _sub(r"(?<=độ )F(?!\w)", "ép"),
-        _sub(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?({_alternatives(words.UNITS)})(?:/({_OVER}))?(?!\w)", _unit),
-        _sub(rf"(?<=\w)/(?=(?:{_alternatives(words.PER)})\b)", " trên "),
-        # abbreviations
-        _sub(r"\b(?:T[Pp])\.?\s?HCM\b|\bTPHCM\b", "thành phố Hồ Chí Minh"),
-        _sub(rf"(?<![\w.])({_alternatives(words.DOTTED)})(?!\w(?<![A-ZĐ0-9\W]))", lambda m: words.DOTTED[m.group(1)] + " "),
-        _sub(r"\b[Tt][Pp]\s(?=[A-ZĐ][^\W\d_]*[a-zà-ỹ])", "thành phố "),
-        _sub(r"\bQ(?=\d)", "quận "),
-        _sub(rf"(?<![\w])({_alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![\w]))", _abbreviation),
-        # Roman numerals
-        _sub(rf"\b((?:{words.ROMAN_AFTER})\s(?:thứ\s)?){_ROMAN}(?!\w)", _roman, re.IGNORECASE),
-        _sub(r"\b([^\W\d_]+\s)((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI)|XX)(?!\w)", _roman),
-        # numbers with a shape
-        _sub(r"(?<![\w.])[vV]\.?(\d+(?:\.\d+)+)(?!\w)", lambda m: "phiên bản " + " chấm ".join(
-            cardinal(n) for n in m.group(1).split("."))),
-        _sub(rf"{_START}(?:{_NUM}|[a-z])(?:\s?[+×÷*]\s?|\s[−–:-]\s|\s?x\s?(?=\d))(?:{_NUM}|[a-z])\b"
-             rf"(?:\s?[+×÷*=]\s?(?:{_NUM}|[a-z])\b|\s[−–-]\s(?:{_NUM}|[a-z])\b)+|"
-             rf"{_START}(?:{_NUM}|[a-z]\b)(?:\s?[+×÷*]\s?|\s?x\s?(?=\d))(?:{_NUM}|[a-z]\b)|"
-             rf"{_START}(?:{_NUM}|[a-z])\s?[−–:-]\s?(?:{_NUM}|[a-z])\s?=\s?(?=\w)", _arithmetic),
-        _sub(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", _slashed),
-        _sub(rf"{_START}({_NUM}){_TO}({_NUM})(?![\w]|[-–.,/]\d)", _range),
-        _sub(r"(?<=\d)\s:\s(?=\d)|(?<=\d):(?=\d)", " "),
-        _sub(r"(?<=\d)/(?=[A-ZĐ\d])|(?<=[A-ZĐ])/(?=[A-ZĐ])", " trên "),
-        _sub(r"(?<![\w])~\s?(?=\d)", "khoảng "),
-        # signs
-        _sub(r"\s?(<=|>=|[≈≠≤≥])\s?", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
-        _sub(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
-        _sub(r"\s?([&±×÷∞√→°%‰§²³=+])\s?", lambda m: f" {words.SYMBOLS.get(m.group(1), '')} "),
-        _sub(r"(?<!\w)([€£$₫])(?!\w)", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
-        _sub(r"(?<=\w)@(?=\w)|\s@\s", " a còng "),
-        # letters and digits
-        _sub(r"(?<=[^\W\d_])-(?=\d)|(?<=\d)-(?=[^\W\d_])", " "),
-        _sub(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " "),
-        _sub(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−](?={_NUM})", "âm "),
-        _sub(_NUM, lambda m: f" {number(m.group())} "),
-        _sub(r"(?<![^\W\d_])([bcdđfghjklmnpqrstvwxzBCDĐFGHJKLMNPQRSTVWXZ])(?![^\W\d_]|['’.])", lambda m: _spell(m.group(1))),
-    ]
+_LINKS: list[Rule] = [
+    (links.MAIL, _link),
+    (links.URL, _link),
+    (links.IP, _ip),
+    (links.FILE, _link),
+    rule(r"(?<![\w&])#(?=[^\W\d_])", "thăng "),
+    rule(r"(?<![\w.])@(?=[A-Za-z_])", "a còng "),
+    rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3})+)(?=\s(?:đồng|người|đ)\b|₫)", lambda m: re.sub(r"\D", "", m.group())),
+]
+_PHONES: list[Rule] = [
+    rule(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
+    rule(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
+    rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
+    rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
+]
+_DATES_AND_HOURS: list[Rule] = [
+    rule(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
+    rule(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
+    rule(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
+    rule(r"\b([Tt]háng|[Qq]uý)\s(\d{1,2})\s?[/-]\s?(\d{4})(?!\w)", _month),
+    rule(r"\b(\d{1,2})(?:[hg]|\sgiờ\s?)(\d{1,2})(?:\sphút|'|ph|p)?(?:\s?(\d{1,2})(?:s|\sgiây))(?!\w)", _time),
+    rule(r"(?<![\w:.,])(\d{1,2})[hg](\d{2})?()(?:ph|p|')?(?!\w)", _time),
+    rule(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
+    rule(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
+    rule(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
+    rule(r"(?<![\w.,])(\d)m(\d{1,2})(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
+]
+_AMOUNTS: list[Rule] = [
+    rule(
+        rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
+        _money,
+    ),
+    rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
+    rule(rf"{_START}({_NUM})(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
+]
+_MEASURES: list[Rule] = [
+    rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
+    rule(rf"(?<![\w.,])([-−]?{_NUM})%?(?:{_TO}({_NUM}))?\s?%", _percent),
+    rule(r"(?<=độ )C(?!\w)", "xê"),
+    rule(r"(?<=độ )F(?!\w)", "ép"),
+    rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?({alternatives(words.UNITS)})(?:/({_OVER}))?(?!\w)", _unit),
+    rule(rf"(?<=\w)/(?=(?:{alternatives(words.PER)})\b)", " trên "),
+]
+_ABBREVIATIONS: list[Rule] = [
+    rule(r"\b(?:T[Pp])\.?\s?HCM\b|\bTPHCM\b", "thành phố Hồ Chí Minh"),
+    rule(
+        rf"(?<![\w.])({alternatives(words.DOTTED)})(?!\w(?<![A-ZĐ0-9\W]))",
+        lambda m: words.DOTTED[m.group(1)] + " ",
+    ),
+    rule(r"\b[Tt][Pp]\s(?=[A-ZĐ][^\W\d_]*[a-zà-ỹ])", "thành phố "),
+    rule(r"\bQ(?=\d)", "quận "),
+    rule(rf"(?<![\w])({alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![\w]))", _abbreviation),
+]
+_ROMAN_NUMERALS: list[Rule] = [
+    rule(rf"\b((?:{words.ROMAN_AFTER})\s(?:thứ\s)?){_ROMAN}(?!\w)", _roman, re.IGNORECASE),
+    rule(r"\b([^\W\d_]+\s)((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI)|XX)(?!\w)", _roman),
+]
+_NUMBERS_WITH_A_SHAPE: list[Rule] = [
+    rule(
+        r"(?<![\w.])[vV]\.?(\d+(?:\.\d+)+)(?!\w)",
+        lambda m: "phiên bản " + " chấm ".join(cardinal(n) for n in m.group(1).split(".")),
+    ),
+    rule(
+        rf"{_START}(?:{_NUM}|[a-z])(?:\s?[+×÷*]\s?|\s[−–:-]\s|\s?x\s?(?=\d))(?:{_NUM}|[a-z])\b"
+        rf"(?:\s?[+×÷*=]\s?(?:{_NUM}|[a-z])\b|\s[−–-]\s(?:{_NUM}|[a-z])\b)+|"
+        rf"{_START}(?:{_NUM}|[a-z]\b)(?:\s?[+×÷*]\s?|\s?x\s?(?=\d))(?:{_NUM}|[a-z]\b)|"
+        rf"{_START}(?:{_NUM}|[a-z])\s?[−–:-]\s?(?:{_NUM}|[a-z])\s?=\s?(?=\w)",
+        _arithmetic,
+    ),
+    rule(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", _slashed),
+    rule(rf"{_START}({_NUM}){_TO}({_NUM})(?![\w]|[-–.,/]\d)", _range),
+    rule(r"(?<=\d)\s:\s(?=\d)|(?<=\d):(?=\d)", " "),
+    rule(r"(?<=\d)/(?=[A-ZĐ\d])|(?<=[A-ZĐ])/(?=[A-ZĐ])", " trên "),
+    rule(r"(?<![\w])~\s?(?=\d)", "khoảng "),
+]
+_SIGNS: list[Rule] = [
+    rule(r"\s?(<=|>=|[≈≠≤≥])\s?", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    rule(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    rule(r"\s?([&±×÷∞√→°%‰§²³=+])\s?", lambda m: f" {words.SYMBOLS.get(m.group(1), '')} "),
+    rule(r"(?<!\w)([€£$₫])(?!\w)", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    rule(r"(?<=\w)@(?=\w)|\s@\s", " a còng "),
+]
+_LETTERS_AND_DIGITS: list[Rule] = [
+    rule(r"(?<=[^\W\d_])-(?=\d)|(?<=\d)-(?=[^\W\d_])", " "),
+    rule(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " "),
+    rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−](?={_NUM})", "âm "),
+    rule(_NUM, lambda m: f" {number(m.group())} "),
+    rule(
+        r"(?<![^\W\d_])([bcdđfghjklmnpqrstvwxzBCDĐFGHJKLMNPQRSTVWXZ])(?![^\W\d_]|['’.])",
+        lambda m: _spell(m.group(1)),
+    ),
+]
+_RULES = [
+    *_LINKS,
+    *_PHONES,
+    *_DATES_AND_HOURS,
+    *_AMOUNTS,
+    *_MEASURES,
+    *_ABBREVIATIONS,
+    *_ROMAN_NUMERALS,
+    *_NUMBERS_WITH_A_SHAPE,
+    *_SIGNS,
+    *_LETTERS_AND_DIGITS,
+]
 
 
 def read(text: str) -> str:
     """One line of Vietnamese in words."""
-    for pattern, by in _rules():
-        text = pattern.sub(by, text)
-    return re.sub(r"\s+([,.;:!?])", r"\1", re.sub(r"[ \t]+", " ", _capitals(text))).strip()
+    text = _capitals(applied(_RULES, text))
+    return re.sub(r"\s+([,.;:!?])", r"\1", re.sub(r"[ \t]+", " ", text)).strip()

@@ -1,15 +1,8 @@
 """Tables of Vietnamese: units, money, abbreviations, letters. What the rules in vietnamese.py look up."""
 
+from speech.reading.rules import table
 
-def _table(lines: str) -> dict[str, str]:
-    """`a b: words` a line: every name left of the colon is said as the words right of it."""
-    return {
-        name: words.strip() for line in lines.strip().splitlines() for names, _, words in [line.partition(":")]
-        for name in names.split()
-    }
-
-
-UNITS = _table("""
+UNITS = table("""
 km: ki lô mét
 hm: héc tô mét
 m: mét
@@ -79,7 +72,7 @@ ft: phít
 lb: pao
 oz: ao xơ
 """)
-PER = _table("""
+PER = table("""
 h: giờ
 s: giây
 ph phút p min: phút
@@ -89,7 +82,7 @@ năm: năm
 người: người
 lần: lần
 """)
-MONEY = _table("""
+MONEY = table("""
 đ ₫ đồng VND VNĐ vnd vnđ Đ: đồng
 $ USD US$ usd: đô la
 € EUR eur: ơ rô
@@ -101,7 +94,7 @@ THB ฿: bạt
 AUD: đô la úc
 SGD: đô la sing ga po
 """)
-SCALES = _table("""
+SCALES = table("""
 k K: nghìn
 tr Tr TR triệu: triệu
 tỷ tỉ: tỷ
@@ -111,7 +104,7 @@ M: triệu
 B: tỷ
 trăm: trăm
 """)
-LETTERS = _table("""
+LETTERS = table("""
 b: bê
 c: xê
 d: dê
@@ -134,7 +127,7 @@ w: vê kép
 x: ích
 z: dét
 """)
-ABBREVIATIONS = _table("""
+ABBREVIATIONS = table("""
 TP.HCM TPHCM TP.Hồ_Chí_Minh Tp.HCM TP_HCM: thành phố Hồ Chí Minh
 HCM: Hồ Chí Minh
 UBND: uỷ ban nhân dân
@@ -220,7 +213,7 @@ TL: tỉnh lộ
 ĐCSVN: đảng cộng sản Việt Nam
 THVN: truyền hình Việt Nam
 """)
-DOTTED = _table("""
+DOTTED = table("""
 TP. Tp. tp.: thành phố
 TX. Tx.: thị xã
 TT.: thị trấn
