@@ -1,4 +1,5 @@
-"""Who is compared, and each as a process that can be started, watched and stopped. Knows processes, nothing of measuring.
+"""Who is compared, and each as a process that can be started, watched and stopped. Knows processes, nothing of
+measuring.
 
 Try: python -m bench.rivals        (lists them, with what is missing here)
 """
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -82,7 +84,7 @@ class Rival:
         return None
 
 
-def layered(name: str, what: str, layers: str, **rest) -> Rival:
+def layered(name: str, what: str, layers: str, **rest: Any) -> Rival:
     return Rival(
         name,
         what,
@@ -265,8 +267,8 @@ class Server:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[dict[str, float]]:
-        """While the body runs: the largest sum of resident and of proportional memory, MB. Pages that processes share count in each one's
-        resident memory, and once in the proportional."""
+        """While the body runs: the largest sum of resident and of proportional memory, MB. Pages that processes share
+        count in each one's resident memory, and once in the proportional."""
         peak = {"rss": 0.0, "pss": 0.0}
         over = threading.Event()
 
