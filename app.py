@@ -15,19 +15,19 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.config import Config
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from server.jobs.runner import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
-from server.scheduler import Listener
-from server.shutdown import Stopped, Stopping
-from server.streaming import Full, Listening, reply_headers
-from server.studio import Studio
-from server.system_load import Machine
-from speech.request import BadSpeech, Speech, UnknownVoice
+from server.errors import TooLarge, handlers
+from server.jobs.runner import PATIENCE_SECONDS, Jobs
+from server.scheduler import Scheduler
+from server.shutdown import GracefulShutdown
+from server.stats import Stats
+from server.streaming import SpeechResponse
+from server.system_load import SystemLoad
+from speech.request import BadSpeech, Speech
 from tts_core import EMBEDDED_MODEL, TTS, VOICES, ModelUnavailable
 
 settings = Config()
@@ -48,23 +48,19 @@ NUMBERS = {"speed": float, "duration": float, "seed": int, "steps": int, "cfg_st
 """Fields that a query string carries as text."""
 
 
-class TooLarge(ValueError):
-    """A text or body over its limit."""
-
-
 @contextlib.asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict]:
     logging.getLogger("uvicorn.access").addFilter(without_texts)
     try:
-        studio = Studio(TTS(MODEL, VOICES_FOLDER, DEVICE))
-        machine = Machine()
-        jobs = Jobs(OUTPUTS, studio, machine, CPU_LIMIT, MEMORY_LIMIT, KEEP_HOURS)
+        tts, stats, load = TTS(MODEL, VOICES_FOLDER, DEVICE), Stats(), SystemLoad()
+        scheduler = Scheduler(stats)
+        jobs = Jobs(OUTPUTS, tts, scheduler, stats, load, CPU_LIMIT, MEMORY_LIMIT, KEEP_HOURS)
     except (ModelUnavailable, ValueError, OSError, sqlite3.Error) as error:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # raising would bury the sentence in the server's own traceback
-    stopping = Stopping(GRACE)
-    with stopping.on_signal(jobs.park):
-        yield {"studio": studio, "machine": machine, "jobs": jobs, "stopping": stopping}
+    shutdown = GracefulShutdown(GRACE)
+    with shutdown.on_signal(jobs.park):
+        yield {"tts": tts, "scheduler": scheduler, "stats": stats, "load": load, "jobs": jobs, "shutdown": shutdown}
         await jobs.close()
 
 
@@ -77,15 +73,12 @@ def without_texts(record: logging.LogRecord) -> bool:
 
 
 async def speak(request: Request) -> ASGIApp:
-    if request.method == "HEAD":
-        return Response(headers=reply_headers(await request.state.studio.plan(parse_query(request), Listener())))
-    if request.method == "GET":
-        return Listening(request, parse_query(request), MAX_WAITING)
-    speech, priority = parse_json(await read_body(request))
-    if priority is None:
-        return Listening(request, speech, MAX_WAITING)
-    job = await request.state.jobs.accept(speech, priority)
-    return JSONResponse(job, 202, {"location": f"/tts/status/{job['request_id']}"})
+    return SpeechResponse(request, read_speech, MAX_WAITING)
+
+
+async def read_speech(request: Request) -> tuple[Speech, str | None]:
+    """What to say, and a priority if it is for later."""
+    return parse_json(await read_body(request)) if request.method == "POST" else (parse_query(request), None)
 
 
 async def status(request: Request) -> Response:
@@ -155,7 +148,7 @@ def make_speech(wanted: dict) -> Speech:
 
 
 async def list_voices(request: Request) -> Response:
-    tts = request.state.studio.tts
+    tts = request.state.tts
     return JSONResponse(
         {
             "voices": [
@@ -167,7 +160,8 @@ async def list_voices(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     state = request.state
-    tts, stats, load = state.studio.tts, state.studio.stats, state.machine.load()
+    tts, stats, load = state.tts, state.stats, state.load.load()
+    completed, failed = stats.outcomes["completed"], stats.outcomes["failed"] + stats.outcomes["disconnected"]
     doing = f"{stats.running} running, {stats.waiting} waiting" if stats.listening else "ready"
     return JSONResponse(
         {
@@ -175,9 +169,9 @@ async def health(request: Request) -> Response:
             "model": tts.model,
             "message": f"{doing}; jobs wait: {state.jobs.held_by}" if state.jobs.held_by else doing,
             "stats": {
-                "total_requests": sum(stats.outcomes.values()) - stats.outcomes["refused"] + stats.listening,
-                "completed_requests": stats.outcomes["completed"],
-                "failed_requests": stats.outcomes["failed"] + stats.outcomes["left"],
+                "total_requests": completed + failed + stats.listening,
+                "completed_requests": completed,
+                "failed_requests": failed,
                 "queue_size": stats.listening,
                 "processing": stats.running > 0,
                 "waiting": stats.waiting,
@@ -196,9 +190,7 @@ async def health(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     from server.metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
 
-    return Response(
-        render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE}
-    )
+    return Response(render(request.state.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE})
 
 
 async def describe(request: Request) -> Response:
@@ -215,76 +207,9 @@ async def index(request: Request) -> Response:
     return PlainTextResponse(
         "F5-TTS, served directly.\n\n"
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
-        f"voices: {', '.join(request.state.studio.tts.voices)}\n"
+        f"voices: {', '.join(request.state.tts.voices)}\n"
         "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, /voices, /health, /ready, /metrics, /openapi.json\n"
     )
-
-
-def refusal(
-    request: Request,
-    status: int,
-    message: str,
-    kind: str = "invalid_request_error",
-    param: str | None = None,
-    code: str | None = None,
-    headers: dict | None = None,
-) -> Response:
-    if request.url.path == "/tts" and status != 500:  # a bug in a speech has been counted as failed
-        request.state.studio.stats.outcomes["refused"] += 1
-    return JSONResponse(
-        {"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers
-    )
-
-
-async def bad_request(request: Request, error: Exception) -> Response:
-    param = error.field if isinstance(error, BadSpeech) else None
-    return refusal(request, 400, str(error), param=param and ascii(param)[1:-1])
-
-
-async def not_found(request: Request, error: Exception) -> Response:
-    return refusal(request, 404, str(error), param="voice", code="voice_not_found")
-
-
-async def too_large(request: Request, error: Exception) -> Response:
-    # The rest of the body is not read: the connection cannot be used again.
-    return refusal(request, 413, str(error), param="text", headers={"connection": "close"})
-
-
-async def full(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Full)
-    return refusal(request, 503, str(error), "server_error", code="full", headers={"retry-after": str(error.seconds)})
-
-
-async def stopped(request: Request, error: Exception) -> Response:
-    return refusal(request, 503, str(error), "server_error", code="stopping", headers={"retry-after": "10"})
-
-
-async def unknown_job(request: Request, error: Exception) -> Response:
-    return refusal(request, 404, str(error), param="id", code="job_not_found")
-
-
-async def not_finished(request: Request, error: Exception) -> Response:
-    return refusal(request, 409, str(error), param="id", code="not_finished", headers={"retry-after": "1"})
-
-
-async def not_kept(request: Request, error: Exception) -> Response:
-    return refusal(request, 503, str(error), "server_error", code="not_kept", headers={"retry-after": "60"})
-
-
-async def http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
-    return refusal(
-        request, error.status_code, messages.get(error.status_code, error.detail), headers=dict(error.headers or {})
-    )
-
-
-async def client_left(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it
-
-
-async def bug(request: Request, error: Exception) -> Response:
-    return refusal(request, 500, "the server made a mistake; its log has the details", "server_error")
 
 
 app = Starlette(
@@ -301,18 +226,6 @@ app = Starlette(
         Route("/metrics", metrics),
         Route("/openapi.json", describe),
     ],
-    exception_handlers={
-        BadSpeech: bad_request,
-        UnknownVoice: not_found,
-        TooLarge: too_large,
-        Full: full,
-        Stopped: stopped,
-        UnknownJob: unknown_job,
-        NotFinished: not_finished,
-        NotKept: not_kept,
-        HTTPException: http_error,
-        ClientDisconnect: client_left,
-        Exception: bug,
-    },
+    exception_handlers=handlers(),
     lifespan=lifespan,
 )

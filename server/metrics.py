@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 if TYPE_CHECKING:
-    from server.studio import Spread, Stats
+    from server.stats import Histogram, Stats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _registry = CollectorRegistry()
@@ -50,18 +50,20 @@ class _Now:
             "Seconds from arrival per second of sound, without those in which the client was reading.",
             stats.real_time_factor,
         )
-        yield CounterMetricFamily("tts_audio_seconds", "Sound made.", value=stats.made_seconds)
-        yield CounterMetricFamily("tts_model_seconds", "Time in the model.", value=stats.model_seconds)
+        yield CounterMetricFamily("tts_audio_seconds", "Sound made.", value=stats.audio_seconds)
         yield CounterMetricFamily(
-            "tts_underruns_risked", "Pieces of sound sent after the ones before had run out.", value=stats.late
+            "tts_model_seconds", "Time in the model, planning included.", value=stats.model_seconds
         )
         yield CounterMetricFamily(
-            "tts_steps_cancelled",
+            "tts_underruns", "Pieces of sound sent after the ones before had run out.", value=stats.underruns
+        )
+        yield CounterMetricFamily(
+            "tts_cancelled_steps",
             "Solver steps that were planned for listeners who left.",
-            value=round(stats.spared_steps),
+            value=round(stats.cancelled_steps),
         )
 
 
-def _histogram(name: str, what: str, spread: "Spread") -> Metric:
-    counts = zip([*map(str, spread.limits), "+Inf"], accumulate(spread.counts), strict=True)
-    return HistogramMetricFamily(name, what, buckets=list(counts), sum_value=spread.total)
+def _histogram(name: str, what: str, histogram: "Histogram") -> Metric:
+    counts = zip([*map(str, histogram.limits), "+Inf"], accumulate(histogram.counts), strict=True)
+    return HistogramMetricFamily(name, what, buckets=list(counts), sum_value=histogram.total)

@@ -1,23 +1,31 @@
-"""Who may use the model next. Knows nothing of speech, HTTP or threads: one event loop, one model.
+"""Who may use the model next: earliest deadline first. Knows nothing of speech, HTTP or threads: one event loop, one model.
 
-Every generation asks before each breath of work (a solver step or part of one); between two the loop goes round, so that whoever
-arrived meanwhile is considered too. Listeners go before errands, the one whose sound runs out first before the others.
+Work is a generator with yield points (a solver step or part of one). It is advanced in slots; between two the loop goes round, so that
+whoever arrived meanwhile is considered too. Listeners go before background tasks, the one whose sound runs out first before the others.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
+
+from server.stats import Stats
 
 LOOP_ROUNDS = 8
-"""Between two turns the event loop goes round so often: enough to accept a connection, read a request, answer it and ask for a turn."""
+"""Between two slots the event loop goes round so often: enough to accept a connection, read a request, answer it and ask for a slot."""
 FIRST_SOUND_SECONDS = 0.25
 """How long a newcomer is thought to wait patiently: it goes before a listener who has more than this still to play."""
+SLOT_SECONDS = 0.003
+"""A slot goes on past yield points while it is shorter than this: passing it on costs a tenth of a millisecond."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Listener:
-    """Somebody who plays while we make: the deadline is when the sound sent so far runs out."""
+class PlaybackDeadline:
+    """Of somebody who plays while we make: when the sound sent so far runs out."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
@@ -27,48 +35,77 @@ class Listener:
     def sent(self, seconds: float) -> bool:
         """So much more sound is on its way. The first of it starts the playing, and so does the first after a gap.
 
-        True when it came too late: somebody who plays at once has heard a gap."""
+        True for an underrun: it came too late, and somebody who plays at once has heard a gap."""
         now = self._clock()
-        late = self._playing and now > self.deadline
+        underrun = self._playing and now > self.deadline
         self.deadline = (max(self.deadline, now) if self._playing else now) + seconds
         self._playing = True
-        return late
+        return underrun
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def priority(self) -> tuple[int, float]:
         return 0, self.deadline
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
-    """Work that nobody listens to: its turn comes when no listener asks, the earliest due first."""
+class BackgroundTask:
+    """Work that nobody listens to: it has the slots that no listener asks for, the earliest due first."""
 
-    due: float
+    due: float = 0.0
 
     @property
-    def rank(self) -> tuple[int, float]:
+    def priority(self) -> tuple[int, float]:
         return 1, self.due
 
 
-class Turns:
-    """One turn at a time, to the lowest rank among those who ask; equal ones in order of asking."""
+class Scheduler:
+    """One slot at a time, to the lowest priority among those who ask; equal ones in order of asking."""
 
-    def __init__(self) -> None:
-        self._asking: dict[asyncio.Future[None], Listener | Errand] = {}
-        self._taken = False
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+        self._asking: dict[asyncio.Future[None], PlaybackDeadline | BackgroundTask] = {}
+        self._busy = False
+
+    async def drive(
+        self, generator: Iterator[Item | None], who: PlaybackDeadline | BackgroundTask
+    ) -> AsyncGenerator[Item | None]:
+        """What `generator` yields, advanced slot by slot; None after a slot that ended at a yield point."""
+        while True:
+            async with self.slot(who):
+                began = time.perf_counter()
+                try:
+                    item = next(generator)
+                    while item is None and time.perf_counter() - began < SLOT_SECONDS:
+                        item = next(generator)
+                except StopIteration:
+                    return
+                finally:
+                    self._stats.model_seconds += time.perf_counter() - began
+            yield item
+
+    async def result(self, generator: Generator[None, None, Result], who: PlaybackDeadline | BackgroundTask) -> Result:
+        """What `generator` returns, driven to its end."""
+        results: list[Result] = []
+
+        def kept() -> Generator[None, None, None]:
+            results.append((yield from generator))
+
+        async for _ in self.drive(kept(), who):
+            pass
+        return results[0]
 
     @asynccontextmanager
-    async def turn(self, who: Listener | Errand) -> AsyncIterator[None]:
+    async def slot(self, who: PlaybackDeadline | BackgroundTask) -> AsyncIterator[None]:
         """The body has the model to itself. It must not wait for anything."""
-        await self._take(who)
+        await self._acquire(who)
         try:
             yield
         finally:
-            self._round(LOOP_ROUNDS)
+            self._release(LOOP_ROUNDS)
 
-    async def _take(self, who: Listener | Errand) -> None:
-        if not self._taken and not self._asking:
-            self._taken = True
+    async def _acquire(self, who: PlaybackDeadline | BackgroundTask) -> None:
+        if not self._busy and not self._asking:
+            self._busy = True
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking[granted] = who
@@ -76,16 +113,16 @@ class Turns:
             await granted
         except asyncio.CancelledError:
             if self._asking.pop(granted, None) is None:  # it was granted just before the caller went away
-                self._round(LOOP_ROUNDS)
+                self._release(LOOP_ROUNDS)
             raise
 
-    def _round(self, left: int) -> None:
-        """The turn is over: the loop goes round, then the next one is chosen, possibly the same caller."""
-        if left:
-            asyncio.get_running_loop().call_soon(self._round, left - 1)
+    def _release(self, rounds: int) -> None:
+        """The slot is over: the loop goes round, then the next one is chosen, possibly the same caller."""
+        if rounds:
+            asyncio.get_running_loop().call_soon(self._release, rounds - 1)
         elif self._asking:
-            granted = min(self._asking, key=lambda future: self._asking[future].rank)
+            granted = min(self._asking, key=lambda future: self._asking[future].priority)
             del self._asking[granted]
             granted.set_result(None)
         else:
-            self._taken = False
+            self._busy = False

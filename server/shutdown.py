@@ -10,35 +10,35 @@ from collections.abc import Callable, Iterator
 log = logging.getLogger("uvicorn.tts")
 
 
-class Stopped(Exception):
+class ShuttingDown(Exception):
     """The server ends, and the time for finishing is over."""
 
 
-class Stopping:
+class GracefulShutdown:
     """From the signal on nothing new is begun; after `grace` seconds what still runs is cut."""
 
     def __init__(self, grace: float):
         self._grace = grace
-        self._cut = False
+        self._over = False
         self._tasks: set[asyncio.Task] = set()
 
     @contextlib.contextmanager
-    def cuts(self, task: asyncio.Task | None) -> Iterator[None]:
-        """Stopped is raised in the body, which `task` runs, when the grace is over."""
+    def cancels_after_grace(self, task: asyncio.Task | None) -> Iterator[None]:
+        """ShuttingDown is raised in the body, which `task` runs, when the grace is over."""
         assert task is not None
         self._tasks.add(task)
         try:
             yield
         except asyncio.CancelledError:
-            if not self._cut:
+            if not self._over:
                 raise
-            raise Stopped("the server is stopping; ask again when it is back") from None
+            raise ShuttingDown("the server is stopping; ask again when it is back") from None
         finally:
             self._tasks.discard(task)
 
     @contextlib.contextmanager
-    def on_signal(self, park: Callable[[], None]) -> Iterator[None]:
-        """While the body runs, the server's own signal handlers also call `park` and start the grace."""
+    def on_signal(self, pause_jobs: Callable[[], None]) -> Iterator[None]:
+        """While the body runs, the server's own signal handlers also call `pause_jobs` and start the grace."""
         if (
             threading.current_thread() is not threading.main_thread()
         ):  # a server inside another program has no signals of its own
@@ -48,7 +48,7 @@ class Stopping:
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def begin() -> None:
-            park()
+            pause_jobs()
             loop.call_later(self._grace, self._end)
 
         def handle(number: int, frame) -> None:
@@ -65,7 +65,7 @@ class Stopping:
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def _end(self) -> None:
-        self._cut = True
+        self._over = True
         if self._tasks:
             log.warning("%d listeners cut: TTS_GRACE is %g s", len(self._tasks), self._grace)
         for task in self._tasks:

@@ -1,4 +1,4 @@
-"""Who is listening: a speech becomes a reply while its client plays it. Knows replies and turns; nothing of models or routes."""
+"""A request for speech as a reply, made while its client plays it, and what became of it. Knows nothing of models or of other routes."""
 
 import asyncio
 import contextlib
@@ -6,17 +6,22 @@ import logging
 import math
 import secrets
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from server.scheduler import Listener
-from server.shutdown import Stopped
-from server.studio import Studio
+from server.errors import REFUSALS, ServerBusy
+from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
+from server.stats import Listener, Stats
 from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
-from speech.request import BadSpeech, Speech, UnknownVoice
-from tts_core import Plan
+from speech.request import Speech
+
+if TYPE_CHECKING:
+    from tts_core import TTS, Plan
 
 STALL_SECONDS = 300
 """Who takes nothing for so long is not listening: the place is needed."""
@@ -24,140 +29,148 @@ STALL_SECONDS = 300
 log = logging.getLogger("uvicorn.tts")
 
 
-class Full(Exception):
-    """As many listeners as this server takes."""
+class SpeechResponse:
+    """A speech as an ASGI reply: read, planned, begun, and only then answered with 200; or accepted as a job.
 
-    def __init__(self, listeners: int, seconds: int):
-        super().__init__(f"{listeners} listeners are being served, and more would only wait; try again in {seconds} s")
-        self.seconds = seconds
+    Whatever becomes of it is counted here, once. One line in the log for a speech, without the text."""
 
-
-class Listening:
-    """A speech as an ASGI reply: planned, begun, and only then answered with 200. One line in the log, without the text."""
-
-    def __init__(self, request: Request, speech: Speech, most: int):
-        """At most `most` listeners at once: Full when called as one too many."""
-        self._request, self._speech, self._most = request, speech, most
-        self._studio: Studio = request.state.studio
-        self._listener = Listener()
+    def __init__(self, request: Request, read: Callable[[Request], Awaitable[tuple[Speech, str | None]]], most: int):
+        """`read` gives what to say, and a priority if it is for later. At most `most` are served at once."""
+        self._request, self._read, self._most = request, read, most
+        self._tts: TTS = request.state.tts
+        self._scheduler: Scheduler = request.state.scheduler
+        self._stats: Stats = request.state.stats
+        self._playback = PlaybackDeadline()
         self._id = secrets.token_hex(6)
         self._began = time.perf_counter()
         self._sending_seconds = 0.0
-        self._sent_seconds = 0.0
-        self._owed_seconds = 0.0
         self._first_audio = math.nan
-        self._outcome = "failed"
+        self._served = Listener()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        stats = self._studio.stats
-        if stats.listening >= self._most:
-            raise Full(self._most, stats.seconds_to_a_free_place())
-        stats.waiting += 1
-        gone = asyncio.create_task(_disconnected(receive))
+        outcome, speech = "failed", None
         try:
-            with self._request.state.stopping.cuts(asyncio.current_task()):
-                plan = await self._studio.plan(self._speech, self._listener)
-                stats.owed_seconds += plan.seconds
-                self._owed_seconds = plan.seconds
-                self._outcome = await self._play(plan, send, gone)
-        except (BadSpeech, UnknownVoice):
-            self._outcome = "refused"
-            raise
-        except Stopped:
-            if not self._sent_seconds:
-                self._outcome = "refused"
+            speech, priority = await self._read(self._request)
+            if priority is None:
+                outcome = await self._serve(speech, receive, send)
+            else:
+                job = await self._request.state.jobs.accept(speech, priority)
+                accepted = JSONResponse(job, 202, {"location": f"/tts/status/{job['request_id']}"})
+                await accepted(scope, receive, send)
+                outcome = "queued"
+        except ClientDisconnect:
+            outcome = "disconnected"
+        except tuple(REFUSALS):
+            if not self._served.sent_seconds:
+                outcome = "refused"
                 raise
             # Returning short of the Content-Length: the server under us drops the connection.
         finally:
-            gone.cancel()
-            stats.owed_seconds -= self._owed_seconds
-            if self._sent_seconds:
-                stats.running -= 1
-            else:
-                stats.waiting -= 1
-            if self._outcome != "refused":  # then it is an error like others, counted and logged with them
-                stats.outcomes[self._outcome] += 1
-                self._report()
+            self._stats.outcomes[outcome] += 1
+            if speech and outcome not in ("refused", "queued"):  # those have a line of the server's own
+                self._report(speech, outcome)
 
-    async def _play(self, plan: Plan, send: Send, gone: asyncio.Task) -> str:
-        """What became of it: completed or left."""
-        stats = self._studio.stats
-        async with contextlib.aclosing(self._studio.speak(plan, self._listener)) as sound:
-            async for samples in sound:
+    async def _serve(self, speech: Speech, receive: Receive, send: Send) -> str:
+        """What became of it. Raises ClientDisconnect as soon as the client has left, and ShuttingDown."""
+        if self._stats.listening >= self._most:
+            raise ServerBusy(self._most, self._stats.seconds_to_a_free_place())
+        shutdown = self._request.state.shutdown
+        with self._stats.listener() as self._served, shutdown.cancels_after_grace(asyncio.current_task()):
+            async with _while_connected(receive):
+                head = self._request.method == "HEAD"
+                who = BackgroundTask() if head else self._playback
+                plan = await self._scheduler.result(self._tts.planning(speech), who)
+                if head:
+                    await send(self._start(plan))
+                    await send({"type": "http.response.body", "body": b""})
+                    return "completed"
+                self._served.pending_seconds = plan.seconds
+                try:
+                    return await self._play(plan, send)
+                except (ClientDisconnect, asyncio.CancelledError):
+                    share = self._served.pending_seconds / plan.seconds
+                    self._stats.cancelled_steps += share * len(plan.lines) * plan.steps
+                    raise
+
+    async def _play(self, plan: "Plan", send: Send) -> str:
+        async with contextlib.aclosing(self._scheduler.drive(self._tts.speak(plan), self._playback)) as pieces:
+            async for samples in pieces:
                 if samples is None:
-                    if gone.done():
-                        return self._left(plan)
                     continue
                 seconds = len(samples) / SAMPLE_RATE
                 body = pcm16(samples)
-                if not self._sent_seconds:
-                    stats.waiting, stats.running = stats.waiting - 1, stats.running + 1
+                if not self._served.sent_seconds:
                     self._first_audio = time.perf_counter() - self._began
-                    stats.first_audio.add(self._first_audio)
+                    self._stats.first_audio.add(self._first_audio)
                     body = wav_header(plan.samples) + body
                     await send(self._start(plan))
-                self._sent_seconds += seconds
-                self._owed_seconds -= seconds
-                stats.owed_seconds -= seconds
-                stats.late += self._listener.sent(seconds)
-                try:
-                    await self._hand_over(send, body)
-                except OSError:  # gone, or stalled
-                    return self._left(plan)
-        stats.real_time_factor.add(self._real_time_factor)
+                self._served.sent_seconds += seconds
+                self._served.pending_seconds -= seconds
+                self._stats.audio_seconds += seconds
+                self._stats.underruns += self._playback.sent(seconds)
+                await self._hand_over(send, body)
+        self._stats.real_time_factor.add(self._real_time_factor)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return "completed"
 
-    def _start(self, plan: Plan) -> Message:
-        return {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": Headers(reply_headers(plan) | {"x-request-id": self._id}).raw,
+    def _start(self, plan: "Plan") -> Message:
+        headers = {
+            "content-type": "audio/wav",
+            "content-length": str(WAV_HEADER_BYTES + 2 * plan.samples),
+            "x-seed": str(plan.seed),
+            "x-audio-duration": f"{plan.seconds:.3f}",
+            "x-request-id": self._id,
         }
+        return {"type": "http.response.start", "status": 200, "headers": Headers(headers).raw}
 
     async def _hand_over(self, send: Send, body: bytes) -> None:
-        """Waits until the client has room for it: a slow reader asks for no turn meanwhile, and holds one piece of sound."""
+        """Waits until the client has room for it: a slow reader asks for no slot meanwhile, and holds one piece of sound."""
         began = time.perf_counter()
-        async with asyncio.timeout(STALL_SECONDS):
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+        except OSError:  # gone, or stalled
+            raise ClientDisconnect from None
         self._sending_seconds += time.perf_counter() - began
-
-    def _left(self, plan: Plan) -> str:
-        self._studio.stats.spared_steps += self._owed_seconds / plan.seconds * len(plan.lines) * plan.steps
-        return "left"
 
     @property
     def _real_time_factor(self) -> float:
         """Seconds from arrival per second of sound, without those in which the client was taking it."""
-        return (
-            (time.perf_counter() - self._began - self._sending_seconds) / self._sent_seconds
-            if self._sent_seconds
-            else math.nan
-        )
+        sent = self._served.sent_seconds
+        return (time.perf_counter() - self._began - self._sending_seconds) / sent if sent else math.nan
 
-    def _report(self) -> None:
-        speech = self._speech
+    def _report(self, speech: Speech, outcome: str) -> None:
         log.info(
             "%s %s voice=%s characters=%d audio=%.2fs first=%.0fms rtf=%.3f",
             self._id,
-            self._outcome,
+            outcome,
             ascii(speech.voice[:40])[1:-1],
             len(speech.text),
-            self._sent_seconds,
+            self._served.sent_seconds,
             1000 * self._first_audio,
             self._real_time_factor,
         )
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+@contextlib.asynccontextmanager
+async def _while_connected(receive: Receive) -> AsyncIterator[None]:
+    """The body is cancelled when the client leaves, whatever it waits for; then ClientDisconnect is raised."""
+    body, left = asyncio.current_task(), False
+    assert body is not None
 
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        body.cancel()
 
-def reply_headers(plan: Plan) -> dict[str, str]:
-    return {
-        "content-type": "audio/wav",
-        "content-length": str(WAV_HEADER_BYTES + 2 * plan.samples),
-        "x-seed": str(plan.seed),
-        "x-audio-duration": f"{plan.seconds:.3f}",
-    }
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not left or body.uncancel():  # the server ends too
+            raise
+        raise ClientDisconnect from None
+    finally:
+        watching.cancel()

@@ -14,13 +14,13 @@ SAMPLE_SECONDS = 1.0
 class Load:
     cpu: float
     """Percent of all cores, whoever uses them."""
-    others: float
+    other_processes_cpu: float
     """The part of it that is not this process's."""
     memory: float
     """Percent of the machine's memory that cannot be had."""
 
 
-class Machine:
+class SystemLoad:
     """Measured when asked, at most once a second."""
 
     def __init__(self, clock=time.monotonic):

@@ -7,18 +7,14 @@ import html
 import itertools
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import charset_normalizer
 import pysubs2
 
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 """A film's subtitles are a tenth of a megabyte; more is the film itself."""
-BYTES_PER_SECOND = 16
-"""Of UTF-8 text at a voice's own pace: F5's measure, which holds for English as for Chinese."""
 
 _TIME = r"(?:(\d{1,2}):)?(\d{1,2}):([0-5]?\d)(?:[.,](\d{1,3}))?"
 _TIMING = re.compile(rf"\s*{_TIME}\s*-+>\s*{_TIME}(?:\s.*)?")
@@ -70,7 +66,7 @@ def in_time(cue: Cue) -> tuple[float, int]:
 
 def read(path: Path) -> tuple[list[Cue], str]:
     """All cues in the order of the file, and the encoding they were read with. Raises BadSubtitle, OSError."""
-    if path.stat().st_size > MOST_BYTES:
+    if path.stat().st_size > MAX_BYTES:
         raise BadSubtitle(
             f"{path} has {path.stat().st_size / 1e6:.0f} MB, too many for subtitles; is it the film itself?"
         )
@@ -245,35 +241,3 @@ def rooms(cues: list[Cue]) -> dict[int, float]:
 def length(cues: list[Cue]) -> float:
     """Seconds until the last cue ends."""
     return max(cue.end for cue in cues)
-
-
-def report(cues: list[Cue], path: Path, voices: dict[str, str], fastest: float) -> Iterator[str]:
-    """What --check prints. README's section and examples/README.md say what each line means."""
-    silent = [cue for cue in cues if not cue.text]
-    room = rooms(cues)
-    yield f"{path}: {len(cues)} cues, {len(cues) - len(silent)} with something to say, {length(cues):.1f} s"
-    for cue in silent:
-        yield f"line {cue.line}: " + (f"nothing to say in {cue.shown!r}" if cue.shown else "empty")
-    for before, cue in itertools.pairwise(cues):
-        if cue.start < before.start:
-            yield f"line {cue.line}: starts before the cue above it (line {before.line})"
-    film = sorted(cues, key=in_time)
-    for before, cue in itertools.pairwise(film):
-        if cue.start < before.end:
-            yield f"line {cue.line}: overlaps line {before.line} by {before.end - cue.start:.2f} s"
-    for cue in cues:
-        seconds = len(cue.text.encode()) / BYTES_PER_SECOND
-        if cue.text and seconds > room[cue.index] * fastest:
-            yield f"line {cue.line}: too much text: about {seconds:.1f} s at a voice's own pace, and {room[cue.index]:.1f} s until the next cue"
-    if unknown := strangers(cues, voices):
-        yield unknown
-
-
-def strangers(cues: list[Cue], voices: dict[str, str]) -> str:
-    """Who speaks without a voice of his own, where a map of voices was given."""
-    counted = Counter(cue.speaker for cue in cues if cue.text and cue.speaker and cue.speaker.casefold() not in voices)
-    return (
-        "no voice of their own: " + ", ".join(f"{name} ({many})" for name, many in counted.items())
-        if voices and counted
-        else ""
-    )

@@ -23,7 +23,7 @@ class BadCheckpoint(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class CueRecord:
     fingerprint: str
     """Of everything the sound depends on; see fingerprint()."""
     digest: str
@@ -43,7 +43,7 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()[:24]
 
 
-class Ledger:
+class Progress:
     """The folder's checkpoint. Raises BadCheckpoint when it cannot be read as one."""
 
     def __init__(self, folder: Path):
@@ -52,18 +52,18 @@ class Ledger:
         self.completed: set[int] = set()
         self.in_progress: set[int] = set()
         self.failed: dict[int, dict] = {}
-        self.cues: dict[int, Spoken] = {}
+        self.cues: dict[int, CueRecord] = {}
         try:
             written = json.loads(self._path.read_text(encoding="utf-8"))
             self.completed = set(written["completed"])
             self.failed = {failure["index"]: failure for failure in written["failed"]}
-            self.cues = {int(index): Spoken(**spoken) for index, spoken in written.get("cues", {}).items()}
+            self.cues = {int(index): CueRecord(**spoken) for index, spoken in written.get("cues", {}).items()}
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadCheckpoint(f"{self._path} cannot be read ({error}); delete it to start over") from None
 
-    def holds(self, index: int, wanted: str, file: Path) -> bool:
+    def is_current(self, index: int, wanted: str, file: Path) -> bool:
         """The cue has been spoken with these words and settings, and its file is as it was written.
 
         Whether it stands in `completed` does not matter: a run may have been killed between the file's rename and the list."""
@@ -76,7 +76,7 @@ class Ledger:
         self.save()
 
     @contextlib.contextmanager
-    def finishing(self, index: int, spoken: Spoken) -> Iterator[None]:
+    def finishing(self, index: int, spoken: CueRecord) -> Iterator[None]:
         """Around the rename that puts the file in place. Its digest is known before, its completion after: no kill can lose it."""
         self.cues[index] = spoken
         self.save()
@@ -90,7 +90,7 @@ class Ledger:
         self.failed[index] = {"index": index, "error": error, "timestamp": _now()}
         self.save()
 
-    def keep(self, done: set[int], known: set[int]) -> None:
+    def retain(self, done: set[int], known: set[int]) -> None:
         """Forgets every cue that is not `done`: changed, or its file missing; and every failure of a cue not `known` any more."""
         self.completed = set(done)
         self.cues = {index: spoken for index, spoken in self.cues.items() if index in done}

@@ -18,12 +18,12 @@ TIMEOUTS = httpx.Timeout(connect=5, read=300, write=30, pool=None)
 HEALTH_TIMEOUTS = httpx.Timeout(connect=5, read=30, write=30, pool=None)
 TRIES = 5
 """Of a cue whose replies are broken: a server that stumbles is worth asking again, a cue that it cannot speak is not."""
-FIRST_REST, LONGEST_REST = 0.25, 10.0  # seconds, doubled with every failure in a row
-LONGEST_RETRY_AFTER = 60.0
-MOST_URL_BYTES = 4000
+FIRST_REST, MAX_REST = 0.25, 10.0  # seconds, doubled with every failure in a row
+MAX_RETRY_AFTER = 60.0
+MAX_URL_BYTES = 4000
 
 
-class Away(Exception):
+class Unavailable(Exception):
     """Nobody answers, or all are full: worth asking for as long as patience lasts."""
 
     def __init__(self, message: str, retry_after: float | None = None):
@@ -31,15 +31,15 @@ class Away(Exception):
         self.retry_after = retry_after
 
 
-class Broken(Exception):
+class InvalidReply(Exception):
     """An answer that is no speech: worth a few tries."""
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """What the server will never speak, in its words."""
 
 
-class Unsuited(Exception):
+class Incompatible(Exception):
     """A server that must not be asked at all: another model, or a voice it does not have."""
 
 
@@ -55,7 +55,7 @@ class Server:
 
 
 class Servers:
-    """Use as `async with`. `model` is what all of them speak with, known after greet()."""
+    """Use as `async with`. `model` is what all of them speak with, known after probe()."""
 
     def __init__(self, urls: Iterable[str], voices: set[str], patience: float):
         self._servers = [Server(url) for url in urls]
@@ -64,10 +64,10 @@ class Servers:
         self._http = httpx.AsyncClient(timeout=TIMEOUTS, limits=httpx.Limits(max_connections=None))
         # No wait between attempts: it is the server that rests, and a cue waits for one that does not.
         self._patiently = AsyncRetrying(
-            retry=retry_if_exception_type(Away), stop=stop_after_delay(patience), reraise=True
+            retry=retry_if_exception_type(Unavailable), stop=stop_after_delay(patience), reraise=True
         )
         self._stubbornly = AsyncRetrying(
-            retry=retry_if_exception_type(Broken), stop=stop_after_attempt(TRIES), reraise=True
+            retry=retry_if_exception_type(InvalidReply), stop=stop_after_attempt(TRIES), reraise=True
         )
 
     async def __aenter__(self) -> "Servers":
@@ -76,18 +76,18 @@ class Servers:
     async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
-    async def greet(self) -> list[str]:
-        """Asks every server who it is, and says which do not answer. Raises Away when none does; Refused, Unsuited."""
-        answers = await asyncio.gather(*map(self._greet_one, self._servers), return_exceptions=True)
-        silent = [answer for answer in answers if isinstance(answer, Away | Broken)]
+    async def probe(self) -> list[str]:
+        """Asks every server who it is, and says which do not answer. Raises Unavailable when none does; Rejected, Incompatible."""
+        answers = await asyncio.gather(*map(self._probe_one, self._servers), return_exceptions=True)
+        silent = [answer for answer in answers if isinstance(answer, Unavailable | InvalidReply)]
         for answer in answers:
             if isinstance(answer, BaseException) and answer not in silent:
                 raise answer
         if len(silent) == len(self._servers):
-            raise Away("; ".join(map(str, silent)))
+            raise Unavailable("; ".join(map(str, silent)))
         return list(map(str, silent))
 
-    async def _greet_one(self, server: Server) -> None:
+    async def _probe_one(self, server: Server) -> None:
         async with self._asking(server):
             reply = await self._http.get(f"{server.url}/health", timeout=HEALTH_TIMEOUTS)
             _raise_for_status(server, reply)
@@ -102,9 +102,9 @@ class Servers:
             sorted(self._voices - set(names)) if names else []
         )  # a server that lists none is taken at its word when it is asked
         if missing:
-            raise Unsuited(f"{server.url} has no voice {', '.join(map(repr, missing))}; it has: {', '.join(names)}")
+            raise Incompatible(f"{server.url} has no voice {', '.join(map(repr, missing))}; it has: {', '.join(names)}")
         if self.model not in ("", model):
-            raise Unsuited(
+            raise Incompatible(
                 f"{server.url} speaks with the model {model!r} and another with {self.model!r}: one film would have two"
             )
         self.model, server.known = model, True
@@ -112,7 +112,7 @@ class Servers:
     async def natural_seconds(self, text: str, voice: str | None) -> float | None:
         """How long the text takes at the voice's own pace, without any inference; None where the server does not tell."""
         params = httpx.QueryParams({"text": text} | ({"voice": voice} if voice else {}))
-        if len(str(params)) > MOST_URL_BYTES:
+        if len(str(params)) > MAX_URL_BYTES:
             return None
         return await self._patiently.wraps(self._stubbornly.wraps(self._natural_once))(params)
 
@@ -125,7 +125,7 @@ class Servers:
             return seconds if reply.status_code == 200 else None
 
     async def speak(self, line: dict, part: Path) -> float:
-        """Fills `part` with a checked WAV file and returns its seconds. Raises Refused, Broken, Away; OSError when the disk is full."""
+        """Fills `part` with a checked WAV file and returns its seconds. Raises Rejected, InvalidReply, Unavailable; OSError when the disk is full."""
         return await self._patiently.wraps(self._stubbornly.wraps(self._speak_once))(line, part)
 
     async def _speak_once(self, line: dict, part: Path) -> float:
@@ -134,7 +134,7 @@ class Servers:
             if reply.status_code != 200 or not kind.startswith("audio/"):
                 await reply.aread()
                 _raise_for_status(server, reply)
-                raise Broken(f"{server.url} answered 200 with {kind} instead of audio: {_words(reply)}")
+                raise InvalidReply(f"{server.url} answered 200 with {kind} instead of audio: {_words(reply)}")
             with part.open("wb") as file:
                 async for chunk in reply.aiter_bytes():
                     file.write(chunk)
@@ -149,7 +149,7 @@ class Servers:
         server.busy += 1
         try:
             if not server.known:
-                await self._greet_one(server)
+                await self._probe_one(server)
             async with self._asking(server):
                 yield server
         finally:
@@ -161,10 +161,10 @@ class Servers:
         try:
             with _in_words(server):
                 yield
-        except (Away, Broken) as failure:
+        except (Unavailable, InvalidReply) as failure:
             rest = getattr(failure, "retry_after", None)
             if rest is None:
-                rest = min(LONGEST_REST, FIRST_REST * 2**server.failures)
+                rest = min(MAX_REST, FIRST_REST * 2**server.failures)
                 server.failures += 1
                 server.known = False
             server.rests_until = asyncio.get_running_loop().time() + rest
@@ -177,22 +177,22 @@ def _in_words(server: Server) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise Away(f"{server.url} does not answer: {error or 'no connection in time'}") from None
+        raise Unavailable(f"{server.url} does not answer: {error or 'no connection in time'}") from None
     except httpx.TimeoutException:
-        raise Away(f"{server.url} fell silent") from None
+        raise Unavailable(f"{server.url} fell silent") from None
     except httpx.HTTPError as error:
-        raise Broken(f"{server.url} broke off: {error or type(error).__name__}") from None
+        raise InvalidReply(f"{server.url} broke off: {error or type(error).__name__}") from None
 
 
 def _raise_for_status(server: Server, reply: httpx.Response) -> None:
     said = f"{server.url} answered {reply.status_code}: {_words(reply)}"
     if reply.status_code in (429, 503):
         seconds = _number(reply.headers.get("retry-after"))
-        raise Away(said, None if seconds is None else min(seconds, LONGEST_RETRY_AFTER))
+        raise Unavailable(said, None if seconds is None else min(seconds, MAX_RETRY_AFTER))
     if reply.status_code >= 500:
-        raise Broken(said)
+        raise InvalidReply(said)
     if reply.status_code != 200:
-        raise Refused(said)
+        raise Rejected(said)
 
 
 def _words(reply: httpx.Response) -> str:
@@ -217,7 +217,7 @@ def _number(header: str | None) -> float | None:
 
 
 def _whole_seconds(server: Server, part: Path) -> float:
-    """Of a WAV file that has every frame its header promises; else Broken."""
+    """Of a WAV file that has every frame its header promises; else InvalidReply."""
     try:
         with wave.open(str(part)) as sound:
             promised, rate, frame_bytes = (
@@ -229,7 +229,7 @@ def _whole_seconds(server: Server, part: Path) -> float:
             while block := sound.readframes(65_536):
                 held += len(block) // frame_bytes
     except (wave.Error, EOFError) as error:
-        raise Broken(f"{server.url} sent audio that is no PCM WAV file: {error or 'it ends too soon'}") from None
+        raise InvalidReply(f"{server.url} sent audio that is no PCM WAV file: {error or 'it ends too soon'}") from None
     if held != promised or not held or not rate:
-        raise Broken(f"{server.url} sent a WAV file of {held} frames whose header promises {promised}")
+        raise InvalidReply(f"{server.url} sent a WAV file of {held} frames whose header promises {promised}")
     return held / rate

@@ -12,7 +12,7 @@ import soundfile
 import soxr
 
 SAMPLE_RATE = 24_000
-LONGEST_SECONDS = 24 * 3600
+MAX_SECONDS = 24 * 3600
 """A WAV file's sizes are 32 bits: 24.8 hours of this rate."""
 SILENCE = 0.02
 """Of a cue's own peak; below it before the first and after the last sound there is nothing to hear."""

@@ -279,12 +279,12 @@ def test_metrics_say_what_happened(tmp_path):
         with client.stream("POST", "/tts", json={"text": LONG * 20}) as reply:
             next(reply.iter_raw())
         end = time.monotonic() + 5
-        while metric(client, 'tts_requests_total{outcome="left"}') != 1:
+        while metric(client, 'tts_requests_total{outcome="disconnected"}') != 1:
             assert time.monotonic() < end
         assert metric(client, 'tts_requests_total{outcome="completed"}') == 1
         assert metric(client, 'tts_requests_total{outcome="refused"}') == 1
         assert (
             metric(client, "tts_first_audio_seconds_count") == 2 and metric(client, "tts_real_time_factor_count") == 1
         )
-        assert metric(client, "tts_steps_cancelled_total") > 100
+        assert metric(client, "tts_cancelled_steps_total") > 100
         assert metric(client, "tts_audio_seconds_total") > 1

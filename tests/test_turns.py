@@ -1,4 +1,4 @@
-"""Whose sound runs out first goes first: one turn at a time, nobody forgotten, whoever leaves or breaks."""
+"""Whose sound runs out first goes first: one slot at a time, nobody forgotten, whoever leaves or breaks."""
 
 import asyncio
 import concurrent.futures
@@ -9,7 +9,8 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server import scheduler as turns
+from server.scheduler import FIRST_SOUND_SECONDS, PlaybackDeadline, Scheduler
+from server.stats import Stats
 
 LONG = (
     "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
@@ -17,8 +18,8 @@ LONG = (
 )
 
 
-def listener(deadline: float) -> turns.Listener:
-    made = turns.Listener()
+def listener(deadline: float) -> PlaybackDeadline:
+    made = PlaybackDeadline()
     made.deadline = deadline
     return made
 
@@ -27,13 +28,13 @@ def listener(deadline: float) -> turns.Listener:
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=12, unique=True))
 def test_the_earliest_deadline_goes_first(deadlines):
     async def main() -> list[int]:
-        model, order = turns.Turns(), []
+        model, order = Scheduler(Stats()), []
 
         async def ask(deadline: int) -> None:
-            async with model.turn(listener(deadline)):
+            async with model.slot(listener(deadline)):
                 order.append(deadline)
 
-        async with model.turn(listener(-1)):
+        async with model.slot(listener(-1)):
             asking = [asyncio.create_task(ask(d)) for d in deadlines]
             await asyncio.sleep(0)
         await asyncio.gather(*asking)
@@ -45,22 +46,22 @@ def test_the_earliest_deadline_goes_first(deadlines):
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 10), st.integers(0, 2**32))
 def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count, seed):
-    """Tasks take several turns each; some are cancelled, some raise inside a turn; all the others finish, and the turn is free after."""
+    """Tasks take several slots each; some are cancelled, some raise inside a slot; all the others finish, and the slot is free after."""
 
     async def main() -> None:
-        draw, model, inside = random.Random(seed), turns.Turns(), 0
+        draw, model, inside = random.Random(seed), Scheduler(Stats()), 0
         finished = []
 
         async def work(number: int, breaks: bool) -> None:
             nonlocal inside
             mine = listener(draw.random())
             for step in range(5):
-                async with model.turn(mine):
+                async with model.slot(mine):
                     inside += 1
                     try:
                         assert inside == 1
                         if breaks and step == 2:
-                            raise RuntimeError("inside a turn")
+                            raise RuntimeError("inside a slot")
                         mine.deadline += draw.random()
                     finally:
                         inside -= 1
@@ -74,9 +75,11 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
                     await asyncio.sleep(0)
                 task.cancel()
         async with asyncio.timeout(5):
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            # Among them an assertion of the task's own, if two were inside.
+            assert {str(end) for end in ends if end is not None} <= {"", "inside a slot"}, ends
             assert {i for i, fate in enumerate(fates) if fate == "finish"} <= set(finished)
-            async with model.turn(listener(0)):
+            async with model.slot(listener(0)):
                 pass
 
     asyncio.run(main())
@@ -84,8 +87,8 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
 
 def test_a_deadline_is_when_the_sound_runs_out():
     now = 100.0
-    mine = turns.Listener(lambda: now)
-    assert mine.deadline == 100 + turns.FIRST_SOUND_SECONDS
+    mine = PlaybackDeadline(lambda: now)
+    assert mine.deadline == 100 + FIRST_SOUND_SECONDS
     now = 101.0
     mine.sent(2.0)
     assert mine.deadline == 103

@@ -18,12 +18,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from server.scheduler import Errand, Listener
-from server.studio import Studio
-from server.system_load import Machine
+from server.scheduler import BackgroundTask, Scheduler
+from server.stats import Stats
+from server.system_load import SystemLoad
 from speech.audio import SAMPLE_RATE, pcm16, wav_header
 from speech.request import BadSpeech, Speech, UnknownVoice
+
+if TYPE_CHECKING:
+    from tts_core import TTS
 
 PATIENCE_SECONDS = {"urgent": 0, "high": 10 * 60, "normal": 60 * 60, "low": 4 * 60 * 60}
 """A job is due so long after it was accepted, and the earliest due goes first: so priorities age, and each is finished some day."""
@@ -65,15 +69,23 @@ class Jobs:
     """The jobs of one folder, and the work on them. Nothing is created before the first job is accepted."""
 
     def __init__(
-        self, folder: Path, studio: Studio, machine: Machine, cpu_limit: float, memory_limit: float, keep_hours: float
+        self,
+        folder: Path,
+        tts: "TTS",
+        scheduler: Scheduler,
+        stats: Stats,
+        machine: SystemLoad,
+        cpu_limit: float,
+        memory_limit: float,
+        keep_hours: float,
     ):
-        self._folder, self._studio, self._machine = folder, studio, machine
+        self._folder, self._tts, self._scheduler, self._stats, self._machine = folder, tts, scheduler, stats, machine
         self._cpu_limit, self._memory_limit, self._keep_seconds = cpu_limit, memory_limit, 3600 * keep_hours
         self._me = secrets.token_hex(8)
         self._lock = contextlib.ExitStack()
         self._writing = threading.Lock()
         self._wake = asyncio.Event()
-        self._work: dict[str, tuple[Errand, asyncio.Task]] = {}
+        self._work: dict[str, tuple[BackgroundTask, asyncio.Task]] = {}
         self._worker: asyncio.Task | None = None
         self.held_by: str | None = None
         """Why no job starts although some wait."""
@@ -112,7 +124,7 @@ class Jobs:
 
     async def accept(self, speech: Speech, priority: str) -> dict:
         """On disk when this returns. Raises what `TTS.plan` raises, and NotKept."""
-        plan = await self._studio.plan(speech, Listener())
+        plan = await self._scheduler.result(self._tts.planning(speech), BackgroundTask())
         fixed = json.dumps(
             asdict(replace(speech, seed=plan.seed))
         )  # whoever speaks it, and however often: the same bytes
@@ -240,15 +252,15 @@ class Jobs:
         if not head or any(errand.due <= head[0]["due"] for errand, _ in self._work.values()):
             return
         load = self._machine.load()
-        if load.memory > self._memory_limit or load.others > self._cpu_limit:
-            self.held_by = f"memory {load.memory} % (limit {self._memory_limit:g}), cpu of other programs {load.others} % (limit {self._cpu_limit:g})"
+        if load.memory > self._memory_limit or load.other_processes_cpu > self._cpu_limit:
+            self.held_by = f"memory {load.memory} % (limit {self._memory_limit:g}), cpu of other programs {load.other_processes_cpu} % (limit {self._cpu_limit:g})"
             return
         claim = f"UPDATE jobs SET state = 'processing', owner = ?, made = 0 WHERE id = (SELECT id {NEXT}) RETURNING *"
         for job in await self._write(claim, self._me, time.time()):
-            errand = Errand(job["due"])
+            errand = BackgroundTask(job["due"])
             self._work[job["id"]] = errand, asyncio.create_task(self._make(job, errand))
 
-    async def _make(self, job: sqlite3.Row, errand: Errand) -> None:
+    async def _make(self, job: sqlite3.Row, errand: BackgroundTask) -> None:
         name = job["id"]
         try:
             await self._finish(name, await self._speak(job, errand))
@@ -273,18 +285,19 @@ class Jobs:
             del self._work[name]
             self._wake.set()
 
-    async def _speak(self, job: sqlite3.Row, errand: Errand) -> float:
+    async def _speak(self, job: sqlite3.Row, errand: BackgroundTask) -> float:
         """The temporary file, complete and on disk; seconds it took."""
         began = told = time.monotonic()
-        plan = await self._studio.plan(Speech(**json.loads(job["speech"])), errand)
+        plan = await self._scheduler.result(self._tts.planning(Speech(**json.loads(job["speech"]))), errand)
         made = 0
         with self._part(job["id"]).open("wb") as file:
             file.write(wav_header(plan.samples))
-            async with contextlib.aclosing(self._studio.speak(plan, errand)) as sound:
+            async with contextlib.aclosing(self._scheduler.drive(self._tts.speak(plan), errand)) as sound:
                 async for samples in sound:
                     if samples is not None:
                         file.write(pcm16(samples))
                         made += len(samples)
+                        self._stats.audio_seconds += len(samples) / SAMPLE_RATE
                     if time.monotonic() - told > LOOK_SECONDS:
                         told = time.monotonic()
                         if not await self._mine(job["id"], "made = ?", made):

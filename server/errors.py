@@ -1,0 +1,97 @@
+"""Every error that a reply can tell: which status, type, code and Retry-After an exception has. Knows nothing of how they come about."""
+
+from dataclasses import dataclass
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ExceptionHandler
+
+from server.jobs.runner import NotFinished, NotKept, UnknownJob
+from server.shutdown import ShuttingDown
+from speech.request import BadSpeech, UnknownVoice
+
+
+class TooLarge(ValueError):
+    """A text or body over its limit."""
+
+
+class ServerBusy(Exception):
+    """As many listeners as this server takes."""
+
+    def __init__(self, listeners: int, seconds: int):
+        super().__init__(f"{listeners} listeners are being served, and more would only wait; try again in {seconds} s")
+        self.retry_after = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How an exception is told."""
+
+    status: int
+    type: str = "invalid_request_error"
+    code: str | None = None
+    param: str | None = None
+    retry_after: int | None = None
+    close: bool = False
+    """The rest of the body is not read: the connection cannot be used again."""
+
+
+REFUSALS: dict[type[Exception], Refusal] = {
+    BadSpeech: Refusal(400),
+    UnknownVoice: Refusal(404, code="voice_not_found", param="voice"),
+    UnknownJob: Refusal(404, code="job_not_found", param="id"),
+    NotFinished: Refusal(409, code="not_finished", param="id", retry_after=1),
+    TooLarge: Refusal(413, param="text", close=True),
+    ServerBusy: Refusal(503, "server_error", code="full"),
+    ShuttingDown: Refusal(503, "server_error", code="stopping", retry_after=10),
+    NotKept: Refusal(503, "server_error", code="not_kept", retry_after=60),
+}
+"""Whatever is not here is a bug: 500, and its traceback is in the log."""
+
+
+def handlers() -> dict[type[Exception], ExceptionHandler]:
+    known: dict[type[Exception], ExceptionHandler] = dict.fromkeys(REFUSALS, _refused)
+    return known | {HTTPException: _http_error, ClientDisconnect: _left, Exception: _bug}
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    refusal = REFUSALS[type(error)]
+    field = getattr(error, "field", None)
+    retry_after = getattr(error, "retry_after", refusal.retry_after)
+    headers = {"connection": "close"} if refusal.close else {}
+    return _reply(
+        refusal.status,
+        str(error),
+        refusal.type,
+        refusal.param if field is None else ascii(field)[1:-1],
+        refusal.code,
+        headers if retry_after is None else headers | {"retry-after": str(retry_after)},
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
+    message = messages.get(error.status_code, error.detail)
+    return _reply(error.status_code, message, headers=dict(error.headers or {}))
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=499)  # nobody reads it
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return _reply(500, "the server made a mistake; its log has the details", "server_error")
+
+
+def _reply(
+    status: int,
+    message: str,
+    type: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    error = {"message": message, "type": type, "param": param, "code": code}
+    return JSONResponse({"error": error}, status, headers=headers)
