@@ -29,6 +29,7 @@ import tts_core
 from engine.sampler import Sampler
 from engine.vocoder import Vocoder
 from speech import audio
+from speech.request import Speech
 
 ROOT = Path(__file__).parents[1]
 TEXT_200 = (
@@ -152,7 +153,7 @@ def served_here() -> Iterator[str]:
 
 def longest_step(tts: tts_core.TTS, text: str) -> float:
     longest, last = 0.0, time.perf_counter()
-    for _ in tts.speak(tts.plan(tts_core.Speech(text, seed=1))):
+    for _ in tts.speak(tts.plan(Speech(text, seed=1))):
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
     return longest
@@ -199,7 +200,7 @@ def main() -> None:
     outside = shares_outside_the_model(TEXT_10_SECONDS, chosen.rounds)
     tts = tts_core.TTS()
     step = longest_step(tts, TEXT_LONG)
-    seconds = tts.plan(tts_core.Speech(TEXT_10_SECONDS, seed=1)).seconds
+    seconds = tts.plan(Speech(TEXT_10_SECONDS, seed=1)).seconds
     median = statistics.median
     rows = [
         ("ready after exec, s", median(ready), max(ready)),

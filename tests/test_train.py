@@ -14,6 +14,7 @@ import torch
 from conftest import ROOT
 
 import tts_core
+from speech.request import Speech
 from train import align
 
 needs_teachers = pytest.mark.skipif(
@@ -118,5 +119,5 @@ def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path: Path) -> None:
         assert last < first, f"{name}: {values}"
     assert set(losses) == {"flow", "guide", "vocoder"}
     tts = tts_core.TTS(tmp_path / "model", tmp_path / "voices")
-    plan = tts.plan(tts_core.Speech("Hello there.", steps=1))
+    plan = tts.plan(Speech("Hello there.", steps=1))
     assert sum(len(piece) for piece in tts.speak(plan) if piece is not None) == plan.samples

@@ -47,5 +47,5 @@ def _next(generator: Iterator[Item | None]) -> tuple[Item | None] | None:
 
 Scheduler.drive = drive  # type: ignore[method-assign]
 if os.environ.get("ALL"):
-    load = direct.TTS
-    direct.TTS = lambda *where: _executor.submit(load, *where).result()  # type: ignore[assignment, misc]
+    load = vars(direct)["TTS"]
+    vars(direct)["TTS"] = lambda *where: _executor.submit(load, *where).result()
