@@ -17,8 +17,9 @@ import torch
 from engine import checkpoint, device
 from engine.checkpoint import ModelUnavailable
 from engine.mel import log_mel
-from engine.sampler import Sampler, finished
-from engine.tokenizers import Letters, LettersScript, Line, Phonemes, PhonemesScript
+from engine.sampler import Sampler
+from engine.stepping import run_to_end, to_host
+from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Prompt, Tokenizer
 from engine.vocoder import Vocoder
 from speech import audio
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE
@@ -29,10 +30,10 @@ HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
 CROSS_FADE_SAMPLES = 3600
 """0.15 s, as upstream joins chunks."""
-LEAST_FRAMES = math.ceil(CROSS_FADE_SAMPLES / HOP_SAMPLES) + 1
+MIN_FRAMES = math.ceil(CROSS_FADE_SAMPLES / HOP_SAMPLES) + 1
 """Of speech in a chunk: what a cross-fade needs."""
-LEAST_REFERENCE_SECONDS = 1.0
-REFERENCE_SHARE = 0.6
+MIN_REFERENCE_SECONDS = 1.0
+MAX_REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
 
 
@@ -47,7 +48,7 @@ class Voice:
     mel: torch.Tensor  # (frames, 100), on the device
     gain: float
     """What the speech is multiplied by: quiet references are raised before conditioning."""
-    script: LettersScript | PhonemesScript
+    prompt: Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Plan:
     """Every length of a speech, known before any inference."""
 
     voice: Voice
-    lines: list[Line]
+    chunks: list[Chunk]
     samples: int
     """Of the whole speech, cross-fades taken off."""
     seed: int
@@ -83,8 +84,10 @@ class TTS:
         self._vocoder = Vocoder(
             loaded.vocoder, self.device.place, torch.bfloat16 if self.device.dtype == torch.bfloat16 else torch.float32
         )
-        self._alphabet = (
-            Phonemes(loaded.vocab, loaded.durations) if loaded.durations else Letters(loaded.vocab, loaded.tokenizer)
+        self._tokenizer: Tokenizer = (
+            PhonemeTokenizer(loaded.vocab, loaded.durations)
+            if loaded.durations
+            else CharTokenizer(loaded.vocab, loaded.tokenizer)
         )
         self.voices = {path.stem: self._voice(path) for path in sorted(voices.glob("*.wav"))}
         if DEFAULT_VOICE not in self.voices:
@@ -98,10 +101,10 @@ class TTS:
         if not said:
             raise ValueError(f"{transcript} is empty; write into it what is said in {path.name}")
         samples, rate = audio.read_mono(path)
-        longest = REFERENCE_SHARE * self._max_frames * HOP_SAMPLES / SAMPLE_RATE
-        if not LEAST_REFERENCE_SECONDS <= len(samples) / rate <= longest:
+        longest = MAX_REFERENCE_SHARE * self._max_frames * HOP_SAMPLES / SAMPLE_RATE
+        if not MIN_REFERENCE_SECONDS <= len(samples) / rate <= longest:
             raise ValueError(
-                f"{path} lasts {len(samples) / rate:.1f} s; {self.model} takes references of {LEAST_REFERENCE_SECONDS} to {longest:.1f} s"
+                f"{path} lasts {len(samples) / rate:.1f} s; {self.model} takes references of {MIN_REFERENCE_SECONDS} to {longest:.1f} s"
             )
         rms = max(1e-4, float(np.sqrt(np.mean(samples**2))))
         gain = min(1.0, rms / audio.REFERENCE_RMS)
@@ -116,54 +119,51 @@ class TTS:
             len(samples) / SAMPLE_RATE,
             mel,
             gain,
-            self._alphabet.script(said, frames),
+            self._tokenizer.prompt(said, frames),
         )
 
     def plan(self, speech: Speech) -> Plan:
         """Chunks with exact lengths. Raises UnknownVoice, and BadSpeech for a duration no pace could meet."""
-        return finished(self.planning(speech))
+        return run_to_end(self.planning(speech))
 
     def planning(self, speech: Speech) -> Generator[None, None, Plan]:
-        """`plan` with a breath after each chunk: an hour of text takes longer than a solver step."""
+        """`plan`, yielding after each chunk: an hour of text takes longer than a solver step."""
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
         if speech.duration is None:
-            lines = yield from self._lines(voice, speech.text, speech.speed)
-            samples = self._joined_samples(voice, lines)
+            chunks = yield from self._chunks(voice, speech.text, speech.speed)
+            samples = self._joined_samples(voice, chunks)
         else:
-            lines = yield from self._fitted(voice, speech.text, speech.duration)
+            chunks = yield from self._fitted(voice, speech.text, speech.duration)
             samples = round(speech.duration * SAMPLE_RATE)
         return Plan(
             voice,
-            lines,
+            chunks,
             samples,
             secrets.randbits(63) if speech.seed is None else speech.seed,
             speech.steps or self._steps,
             self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength,
         )
 
-    def _lines(self, voice: Voice, said: str, speed: float) -> Generator[None, None, list[Line]]:
-        lines: list[Line] = []
-        for piece in self._pieces(voice, said, speed):
-            lines.append(self._line(voice, piece, speed, joined=bool(lines)))
+    def _chunks(self, voice: Voice, text: str, speed: float) -> Generator[None, None, list[Chunk]]:
+        chunks: list[Chunk] = []
+        for piece in self._pieces(voice, text, speed):
+            chunks.append(self._chunk(voice, piece, speed, joined=bool(chunks)))
             yield
-        return lines
+        return chunks
 
-    def _pieces(self, voice: Voice, said: str, speed: float) -> list[str]:
-        return chunks_of(said, voice.script.bytes_in(self._max_frames - len(voice.mel), speed))
+    def _pieces(self, voice: Voice, text: str, speed: float) -> list[str]:
+        return chunks_of(text, voice.prompt.max_bytes(self._max_frames - len(voice.mel), speed))
 
-    def _line(self, voice: Voice, piece: str, speed: float, joined: bool) -> Line:
-        line = voice.script.line(piece, speed, joined)
-        return (
-            line
-            if line.frames >= len(voice.mel) + LEAST_FRAMES
-            else voice.script.line(piece, speed, joined, LEAST_FRAMES)
-        )
+    def _chunk(self, voice: Voice, piece: str, speed: float, joined: bool) -> Chunk:
+        chunk = voice.prompt.chunk(piece, speed, joined)
+        enough = chunk.frames >= len(voice.mel) + MIN_FRAMES
+        return chunk if enough else voice.prompt.chunk(piece, speed, joined, MIN_FRAMES)
 
-    def _fitted(self, voice: Voice, said: str, duration: float) -> Generator[None, None, list[Line]]:
+    def _fitted(self, voice: Voice, text: str, duration: float) -> Generator[None, None, list[Chunk]]:
         """Chunks that together last `duration`, at most HOP_SAMPLES - 1 samples more; each at the same pace."""
-        natural = self._joined_samples(voice, (yield from self._lines(voice, said, 1.0))) / SAMPLE_RATE
+        natural = self._joined_samples(voice, (yield from self._chunks(voice, text, 1.0))) / SAMPLE_RATE
         pace = natural / duration
         if not SPEEDS[0] <= pace <= SPEEDS[1]:
             raise BadSpeech(
@@ -171,52 +171,55 @@ class TTS:
                 f"possible are {natural / SPEEDS[1]:.2f} to {natural / SPEEDS[0]:.2f} s",
                 "duration",
             )
-        pieces = self._pieces(voice, said, pace)
-        expected = [line.frames - len(voice.mel) for line in (yield from self._lines(voice, said, pace))]
+        pieces = self._pieces(voice, text, pace)
+        expected = [chunk.frames - len(voice.mel) for chunk in (yield from self._chunks(voice, text, pace))]
         samples = round(duration * SAMPLE_RATE) + CROSS_FADE_SAMPLES * (len(pieces) - 1)
         frames = math.ceil(samples / HOP_SAMPLES) + len(pieces)
         shares = np.diff(np.round(np.cumsum([0, *expected]) * (frames / sum(expected))).astype(int)).tolist()
-        lines: list[Line] = []
+        chunks: list[Chunk] = []
         for piece, share in zip(pieces, shares, strict=True):
-            lines.append(voice.script.line(piece, pace, bool(lines), share))
+            chunks.append(voice.prompt.chunk(piece, pace, bool(chunks), share))
             yield
-        if min(shares) < LEAST_FRAMES or [line.frames - len(voice.mel) for line in lines] != shares:
+        if min(shares) < MIN_FRAMES or [chunk.frames - len(voice.mel) for chunk in chunks] != shares:
             raise BadSpeech(
                 f"duration {duration} s is too short for this text, which takes {natural:.2f} s", "duration"
             )
-        return lines
+        return chunks
 
-    def _joined_samples(self, voice: Voice, lines: list[Line]) -> int:
-        return sum((line.frames - len(voice.mel) - 1) * HOP_SAMPLES for line in lines) - CROSS_FADE_SAMPLES * (
-            len(lines) - 1
-        )
+    def _joined_samples(self, voice: Voice, chunks: list[Chunk]) -> int:
+        alone = sum((chunk.frames - len(voice.mel) - 1) * HOP_SAMPLES for chunk in chunks)
+        return alone - CROSS_FADE_SAMPLES * (len(chunks) - 1)
+
+    def samples(self, plan: Plan) -> Iterator[np.ndarray]:
+        """`speak` without the yield points between: float32 samples alone, plan.samples in all."""
+        return (samples for samples in self.speak(plan) if samples is not None)
 
     def speak(self, plan: Plan) -> Iterator[np.ndarray | None]:
-        """None at each breath, a solver step or part of one; float32 samples as they become final, plan.samples in all.
+        """None at each yield point, after a solver step or part of one; float32 samples as they become final, plan.samples in all.
 
         RuntimeError when the model makes no finite number."""
         noise = torch.Generator().manual_seed(plan.seed)
         fade_in = np.linspace(0, 1, CROSS_FADE_SAMPLES, dtype=np.float32)
         held: np.ndarray | None = None
         left = plan.samples
-        for line in plan.lines:
-            wave = yield from self._chunk(plan, line, noise)
+        for chunk in plan.chunks:
+            wave = yield from self._spoken(plan, chunk, noise)
             if held is not None:
                 wave[:CROSS_FADE_SAMPLES] = held * (1 - fade_in) + wave[:CROSS_FADE_SAMPLES] * fade_in
-            final = len(wave) if line is plan.lines[-1] else len(wave) - CROSS_FADE_SAMPLES
+            final = len(wave) if chunk is plan.chunks[-1] else len(wave) - CROSS_FADE_SAMPLES
             held = wave[final:]
             if final:
                 yield wave[: min(final, left)]
                 left -= final
 
     @torch.inference_mode()
-    def _chunk(self, plan: Plan, line: Line, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
-        noise = torch.randn(line.frames, audio.MEL_BANDS, generator=generator).to(self.device.place)
-        tokens = line.tokens.to(self.device.place)
+    def _spoken(self, plan: Plan, chunk: Chunk, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
+        noise = torch.randn(chunk.frames, audio.MEL_BANDS, generator=generator).to(self.device.place)
+        tokens = chunk.tokens.to(self.device.place)
         reference = plan.voice.mel
         for sampler in self._samplers():
             mel = yield from sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
-            samples = yield from device.fetched(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
+            samples = yield from to_host(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
             if bool(mel.isfinite().all()):
                 return samples.numpy()
         raise RuntimeError(
@@ -255,8 +258,7 @@ def main() -> None:
         plan = tts.plan(speech)
     except (BadSpeech, UnknownVoice, ModelUnavailable, ValueError) as error:
         sys.exit(f"{error}")
-    pieces = [piece for piece in tts.speak(plan) if piece is not None]
-    soundfile.write(chosen.file, np.concatenate(pieces), SAMPLE_RATE, subtype="PCM_16")
+    soundfile.write(chosen.file, np.concatenate(list(tts.samples(plan))), SAMPLE_RATE, subtype="PCM_16")
     print(f"{chosen.file}: {plan.seconds:.2f} s, seed {plan.seed}")
 
 

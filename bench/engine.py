@@ -162,13 +162,13 @@ def whole_chunk(folder: Path, rounds: int) -> dict[str, Any]:
     plan = tts.plan(Speech(TEXT, seed=1))
     plan = type(plan)(
         plan.voice,
-        plan.lines[-1:],
-        (plan.lines[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES,
+        plan.chunks[-1:],
+        (plan.chunks[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES,
         1,
         plan.steps,
         plan.cfg_strength,
     )
-    seconds = plan.lines[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
+    seconds = plan.chunks[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
     with contextlib.redirect_stdout(sys.stderr):
         vocoder = load_vocoder(is_local=True, local_path=str(folder / "vocoder"), device="cpu").float()
     model = upstream_model(folder, torch.device("cpu"))
@@ -201,7 +201,7 @@ def whole_chunk(folder: Path, rounds: int) -> dict[str, Any]:
                 times[name].append(took)
     ratios = [a / b for a, b in zip(times["infer_batch_process"], times["TTS.speak"], strict=True)]
     return {
-        "frames": plan.lines[0].frames,
+        "frames": plan.chunks[0].frames,
         "steps": plan.steps,
         **{f"{name} ms": round(1000 * statistics.median(t), 1) for name, t in times.items()},
         "times upstream": round(statistics.median(ratios), 2),

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 import tts_core
 from engine.checkpoint import PRESETS
-from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler, finished
+from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler
+from engine.stepping import run_to_end
 from speech import audio
 
 
@@ -85,7 +86,7 @@ def base_folder(folder: Path) -> Path:
 def solved(
     sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
 ) -> torch.Tensor:
-    return finished(sampler.solve(reference, tokens, noise, steps, guidance))
+    return run_to_end(sampler.solve(reference, tokens, noise, steps, guidance))
 
 
 def launches_per_step(work: Callable[[], object], steps: int) -> float:

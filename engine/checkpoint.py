@@ -94,7 +94,7 @@ def _folder(folder: Path) -> Checkpoint:
     ):
         if not part.is_file():
             raise ModelUnavailable(f"{folder} is not complete: {part.relative_to(folder)} is missing")
-    return _fitting(
+    return _check_vocab_size(
         Checkpoint(
             model["name"],
             arch,
@@ -110,7 +110,7 @@ def _folder(folder: Path) -> Checkpoint:
 def _preset(name: str, preset: Preset) -> Checkpoint:
     weights, vocab = fetch(preset.repo, preset.weights), fetch(preset.repo, preset.vocab)
     vocoder, _ = (fetch(VOCODER_REPO, file).parent for file in VOCODER_FILES)
-    return _fitting(Checkpoint(name, preset.arch, weights, read_vocab(vocab), vocoder))
+    return _check_vocab_size(Checkpoint(name, preset.arch, weights, read_vocab(vocab), vocoder))
 
 
 def fetch(repo: str, file: str) -> Path:
@@ -156,7 +156,7 @@ def read_vocab(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
 
 
-def _fitting(checkpoint: Checkpoint) -> Checkpoint:
+def _check_vocab_size(checkpoint: Checkpoint) -> Checkpoint:
     embedding = "text_embed.text_embed.weight"
     rows = (
         len(read_weights(checkpoint.weights, lambda name: name == embedding)[embedding]) - 1

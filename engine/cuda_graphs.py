@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import torch
 
-log = logging.getLogger("uvicorn.tts")
-CLOSE = 0.05
+log = logging.getLogger(__name__)
+REPLAY_TOLERANCE = 0.05
 """The first replay may differ from the function itself by so much."""
 
 
@@ -53,7 +53,7 @@ class Graphs:
             self._work(*own)
         _copy(now, own)
         graph.replay()
-        if not torch.allclose(own[0], expected, atol=CLOSE, rtol=CLOSE, equal_nan=True):
+        if not torch.allclose(own[0], expected, atol=REPLAY_TOLERANCE, rtol=REPLAY_TOLERANCE, equal_nan=True):
             raise RuntimeError(f"its replay differs by {float((own[0] - expected).abs().max()):.2g}")
         return graph, own
 

@@ -4,17 +4,16 @@ import contextlib
 import ctypes
 import math
 import os
-from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
 
-LENGTHS = 32
+FRAME_BUCKET = 32
 """Frames are rounded up to a multiple of this: oneDNN keeps kernels for each length it has met, 1.6 MB of them a length for the embedded model."""
 
 
-def padded(frames: int) -> int:
-    return math.ceil(frames / LENGTHS) * LENGTHS
+def round_up_frames(frames: int) -> int:
+    return math.ceil(frames / FRAME_BUCKET) * FRAME_BUCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +52,6 @@ def choose(wanted: str = "auto") -> Device:
             )
         return Device(device, torch.float32, "fp32: compute capability below 7 has no fast fp16")
     raise ValueError(f"TTS_DEVICE={wanted} is not on this machine; use auto, cpu, cuda, cuda:N or mps")
-
-
-def reached(event: torch.cuda.Event | None) -> Generator[None]:
-    """Yields until a CUDA device has come to the event: who waits so holds up nobody else."""
-    while event and not event.query():
-        yield
-
-
-def fetched(values: torch.Tensor) -> Generator[None, None, torch.Tensor]:
-    """The same on the host. Yields until a CUDA device has made them."""
-    if values.device.type != "cuda":
-        return values.cpu()
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
-    yield from reached(copied)
-    return host
 
 
 def _physical_cores() -> int:

@@ -9,13 +9,14 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from engine.cuda_graphs import Graphs
-from engine.device import padded, reached
+from engine.device import round_up_frames
+from engine.stepping import run_to_end, wait_for_event
 from speech.audio import MEL_BANDS
 
 PRUNED_STEPS = {
@@ -30,10 +31,10 @@ PRUNED_STEPS = {
 SWAY = -1.0
 TEXT_KERNEL, POSITION_KERNEL, POSITION_GROUPS = 7, 31, 16
 HEAD_DIM = 64
-SCORES = 4_000_000
-"""Of attention, held at once: 8 MB in bfloat16."""
+MAX_ATTENTION_SCORES = 4_000_000
+"""Held at once: 8 MB in bfloat16."""
 TIME_FREQUENCIES = 256
-BREATH_SECONDS = 0.02
+YIELD_SECONDS = 0.02
 """A solver step that has taken so long yields after its next block: a big model on a small machine still lets others in."""
 
 
@@ -60,15 +61,45 @@ def time_grid(steps: int) -> torch.Tensor:
     return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
 
 
-Result = TypeVar("Result")
 Wanted = Callable[[str], bool]
 Read = Callable[[Wanted], dict[str, torch.Tensor]]
 """Reads from a checkpoint the tensors whose names are wanted: upstream's `transformer.…` without that prefix."""
 
 
-def _adaptive(name: str) -> bool:
+def _is_adaln(name: str) -> bool:
     """AdaLN and the time embedding: 42 % of the base model's weights. They depend on the time alone, so tables take their place."""
     return name.startswith(("time_embed", "norm_out")) or "attn_norm" in name
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A transformer block's weights, fused: q's rows are scaled and both q's and k's are in the order that rope wants."""
+
+    qkv: torch.Tensor  # (3 * dim, dim)
+    qkv_bias: torch.Tensor
+    out: torch.Tensor  # (dim, dim)
+    out_bias: torch.Tensor
+    up: torch.Tensor  # (ff_mult * dim, dim)
+    up_bias: torch.Tensor
+    down: torch.Tensor  # (dim, ff_mult * dim)
+    down_bias: torch.Tensor
+    q_norm: torch.Tensor | None  # (HEAD_DIM,), with qk_norm
+    k_norm: torch.Tensor | None
+
+
+class StepInputs(NamedTuple):
+    """What a solver step reads, and the state that it moves on. Tensors only: so a CUDA graph can be made of a step."""
+
+    x: torch.Tensor  # (padded, 100) float32, the state
+    conditions: torch.Tensor  # (1 or 2, padded, dim): with text and reference, and without
+    frame_mask: torch.Tensor  # (padded,): 1 for each frame that is there, else 0
+    attn_bias: torch.Tensor  # (padded,): 0 or minus infinity, added to attention's scores
+    cos: torch.Tensor  # (padded, HEAD_DIM / 2), of rope's angles
+    sin: torch.Tensor
+    guidance: torch.Tensor  # ()
+    dt: torch.Tensor  # ()
+    adaln: torch.Tensor  # (depth, 6, dim)
+    last_adaln: torch.Tensor  # (2, dim): scale and shift
 
 
 class Sampler:
@@ -80,9 +111,8 @@ class Sampler:
     def __init__(self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype):
         self.arch, self.device, self.dtype, self._read = arch, device, dtype, read
         self._stream_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
-        w = read(
-            lambda name: not _adaptive(name)
-        )  # mapped from the file, hence the copies: a kept view would keep all of its pages
+        # Mapped from the file, hence the copies: a kept view would keep all of its pages.
+        w = read(lambda name: not _is_adaln(name))
         self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
         position = [
             f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
@@ -95,9 +125,9 @@ class Sampler:
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
         self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
-        self._graphs = Graphs(lambda *state: finished(self._advance(None, *state))) if device.type == "cuda" else None
+        self._graphs = Graphs(self._captured_step) if device.type == "cuda" else None
 
-    def _fuse(self, w: dict[str, torch.Tensor], at: str) -> dict[str, torch.Tensor]:
+    def _fuse(self, w: dict[str, torch.Tensor], at: str) -> Block:
         # Rope pairs (0,1), (2,3)… become (0,32), (1,33)…: q·k does not change, and the rotation needs no interleaving.
         order = torch.arange(HEAD_DIM).view(-1, 2).t().reshape(-1)
         rows = (torch.arange(self.arch.heads)[:, None] * HEAD_DIM + order).reshape(-1)
@@ -111,21 +141,23 @@ class Sampler:
             q, k, v = (taken(f"attn.to_{name}.{kind}") for name in "qkv")
             return torch.cat([q[rows] if norm else q[rows] * scale, k[rows], v])
 
-        block = {"qkv": joined("weight"), "qkv_bias": joined("bias")}
-        names = {"out": "attn.to_out.0", "up": "ff.ff.0.0", "down": "ff.ff.2"}
-        for short, name in names.items():
-            block[short], block[short + "_bias"] = taken(f"{name}.weight"), taken(f"{name}.bias")
-        if norm:
-            block["q_norm"], block["k_norm"] = (
-                taken("attn.q_norm.weight")[order] * scale,
-                taken("attn.k_norm.weight")[order],
-            )
-        return block
+        return Block(
+            qkv=joined("weight"),
+            qkv_bias=joined("bias"),
+            out=taken("attn.to_out.0.weight"),
+            out_bias=taken("attn.to_out.0.bias"),
+            up=taken("ff.ff.0.0.weight"),
+            up_bias=taken("ff.ff.0.0.bias"),
+            down=taken("ff.ff.2.weight"),
+            down_bias=taken("ff.ff.2.bias"),
+            q_norm=taken("attn.q_norm.weight")[order] * scale if norm else None,
+            k_norm=taken("attn.k_norm.weight")[order] if norm else None,
+        )
 
     def _schedule(self, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """For each solver step: every block's six AdaLN vectors (depth, 6, dim), and the last norm's scale and shift (2, dim)."""
         if steps not in self._schedules:
-            w = {name: weight.to(self.device, torch.float32) for name, weight in self._read(_adaptive).items()}
+            w = {name: weight.to(self.device, torch.float32) for name, weight in self._read(_is_adaln).items()}
             t = time_grid(steps)[:-1].to(self.device)
             half = TIME_FREQUENCIES // 2
             angle = (
@@ -152,14 +184,14 @@ class Sampler:
         return self._schedules[steps]
 
     def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
-        """(padded(frames), text_dim); what is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
-        arch, w, room = self.arch, self._w, padded(frames)
-        ids = F.pad(tokens[:frames] + 1, (0, max(0, room - len(tokens[:frames]))))
+        """(padded, text_dim), as many as round_up_frames says; what is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
+        arch, w, padded = self.arch, self._w, round_up_frames(frames)
+        ids = F.pad(tokens[:frames] + 1, (0, max(0, padded - len(tokens[:frames]))))
         filler = (ids == 0)[:, None] if arch.text_mask_padding else None
         h = F.embedding(torch.zeros_like(ids) if drop else ids, w["text_embed.text_embed.weight"])
         if not arch.conv_layers:
             return h
-        h = h + _sinusoids(room, arch.text_dim, self.device).to(h.dtype)
+        h = h + _sinusoids(padded, arch.text_dim, self.device).to(h.dtype)
         h[frames:] = 0
         if filler is not None:
             h = h.masked_fill(filler, 0)
@@ -191,110 +223,124 @@ class Sampler:
 
         reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
         guidance 0 costs one forward per step, anything else two."""
-        frames, room = len(noise), padded(len(noise))
-        given = F.pad(reference.to(self._stream_dtype), (0, 0, 0, room - len(reference)))
-        bias = self._w["input_embed.proj.bias"]
-        fixed = [F.linear(given, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
-        if guidance:
-            fixed.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
-        conditions = torch.stack(fixed)  # (1 or 2, room, dim)
-        angle = torch.arange(room, device=self.device).float()[:, None] * self._inverse_freq
-        here = torch.arange(room, device=self.device) < frames
-        unheard = torch.zeros(room, device=self.device, dtype=self.dtype).masked_fill(~here, -math.inf)
-        fixtures = (
-            conditions,
-            here.to(self.dtype),
-            unheard,
-            angle.cos().to(self.dtype),
-            angle.sin().to(self.dtype),
-            torch.tensor(guidance, device=self.device),
-        )
-        x, lengths = F.pad(noise, (0, 0, 0, room - frames)), time_grid(steps).diff().to(self.device)
-        before = None
-        for dt, (blocks, last) in zip(lengths, self._schedule(steps), strict=True):
+        frames = len(noise)
+        inputs = self._step_inputs(reference, tokens, noise, guidance)
+        step_sizes = time_grid(steps).diff().to(self.device)
+        previous_step = None
+        for dt, (adaln, last_adaln) in zip(step_sizes, self._schedule(steps), strict=True):
+            inputs = inputs._replace(dt=dt, adaln=adaln, last_adaln=last_adaln)
             if self._graphs:
-                self._graphs(x, *fixtures, dt, blocks, last)
+                self._graphs(*inputs)
                 # One step ahead of what is finished: the device is never idle, and who leaves costs two steps at most.
-                yield from reached(before)
-                before = torch.cuda.Event()
-                before.record()
+                yield from wait_for_event(previous_step)
+                previous_step = torch.cuda.Event()
+                previous_step.record()
             else:
-                yield from self._advance(frames, x, *fixtures, dt, blocks, last)
+                yield from self._euler_step(inputs, frames)
             yield
-        yield from reached(before)
-        return x[:frames]
+        yield from wait_for_event(previous_step)
+        return inputs.x[:frames]
 
-    def _advance(
-        self, frames: int | None, x, conditions, here, unheard, cos, sin, guidance, dt, blocks, last
-    ) -> Generator[None, None, None]:
-        """A solver step: x (room, 100) moves on by dt. `here` (room,) is 1 for each frame that is there, else 0; `unheard` is added to
-        attention's scores, 0 or minus infinity. `frames` tells the same as a number where no graph is captured."""
-        w, size = self._w, (self.arch.dim,)
+    def _step_inputs(
+        self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, guidance: float
+    ) -> StepInputs:
+        """All that is the same in every step of a chunk, and its state at time 0."""
+        frames, padded = len(noise), round_up_frames(len(noise))
+        cond = F.pad(reference.to(self._stream_dtype), (0, 0, 0, padded - len(reference)))
+        bias = self._w["input_embed.proj.bias"]
+        passes = [F.linear(cond, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
+        if guidance:
+            passes.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
+        angle = torch.arange(padded, device=self.device).float()[:, None] * self._inverse_freq
+        there = torch.arange(padded, device=self.device) < frames
+        later = torch.empty(0, device=self.device)
+        return StepInputs(
+            x=F.pad(noise, (0, 0, 0, padded - frames)),
+            conditions=torch.stack(passes),
+            frame_mask=there.to(self.dtype),
+            attn_bias=torch.zeros(padded, device=self.device, dtype=self.dtype).masked_fill(~there, -math.inf),
+            cos=angle.cos().to(self.dtype),
+            sin=angle.sin().to(self.dtype),
+            guidance=torch.tensor(guidance, device=self.device),
+            dt=later,
+            adaln=later,
+            last_adaln=later,
+        )
+
+    def _captured_step(self, *inputs: torch.Tensor) -> None:
+        run_to_end(self._euler_step(StepInputs(*inputs), None))
+
+    def _euler_step(self, inputs: StepInputs, frames: int | None) -> Generator[None, None, None]:
+        """x moves on by dt. `frames` tells the same as the masks where no graph is captured: those that are there."""
         began = time.perf_counter()
-        h = conditions + F.linear(x.to(self._stream_dtype), self._from_x)
-        position = h.transpose(1, 2).to(self.dtype)
-        for weight, bias in (self._position[:2], self._position[2:]):
-            position = F.mish(
-                F.conv1d(position * here, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS)
-            )
-        h = h + position.transpose(1, 2)
-        for block, (shift, scale, gate, ff_shift, ff_scale, ff_gate) in zip(self._blocks, blocks, strict=True):
-            q, k, v = self._projected(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, (cos, sin))
-            if frames and self._plain_attention:
-                y = _plain_attention(q, k, v, frames)
-            else:
-                y = F.scaled_dot_product_attention(q, k, v, unheard.expand(len(q), 1, len(unheard), -1), scale=1.0)
-            y = F.linear(y.transpose(1, 2).flatten(2), block["out"], block["out_bias"])
-            h = torch.addcmul(h, gate, y.to(h.dtype))
-            y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
-            y = F.gelu(F.linear(y, block["up"], block["up_bias"]), approximate="tanh")
-            h = torch.addcmul(h, ff_gate, F.linear(y, block["down"], block["down_bias"]).to(h.dtype))
-            if time.perf_counter() - began > BREATH_SECONDS:
+        h = self._input_embedding(inputs)
+        for block, adaln in zip(self._blocks, inputs.adaln, strict=True):
+            h = self._block(h, block, adaln, inputs, frames)
+            if time.perf_counter() - began > YIELD_SECONDS:
                 yield
                 began = time.perf_counter()
-        flow = F.linear(F.layer_norm(h, size, last[0], last[1], 1e-6), w["proj_out.weight"], w["proj_out.bias"]).float()
-        flow = flow[0] + (flow[0] - flow[1]) * guidance if len(flow) == 2 else flow[0]
-        x += dt * here[:, None] * flow
+        scale, shift = inputs.last_adaln
+        h = F.layer_norm(h, (self.arch.dim,), scale, shift, 1e-6)
+        flow = F.linear(h, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
+        flow = flow[0] + (flow[0] - flow[1]) * inputs.guidance if len(flow) == 2 else flow[0]
+        inputs.x.add_(inputs.dt * inputs.frame_mask[:, None] * flow)
 
-    def _projected(
-        self, y: torch.Tensor, block: dict[str, torch.Tensor], rope: tuple[torch.Tensor, torch.Tensor]
-    ) -> list[torch.Tensor]:
-        """Attention's q, k and v, (count, heads, room, HEAD_DIM) each, q scaled."""
-        count, room, _ = y.shape
-        q, k, v = (
-            F.linear(y, block["qkv"], block["qkv_bias"])
-            .view(count, room, 3, self.arch.heads, HEAD_DIM)
-            .permute(2, 0, 3, 1, 4)
-        )
-        if self.arch.qk_norm:
-            q = F.rms_norm(q, (HEAD_DIM,), block["q_norm"], 1e-6)
-            k = F.rms_norm(k, (HEAD_DIM,), block["k_norm"], 1e-6)
-        roped = self.arch.pe_attn_head
-        return [_rotate(q, rope, roped), _rotate(k, rope, roped), v]
+    def _input_embedding(self, inputs: StepInputs) -> torch.Tensor:
+        """(count, padded, dim): state and conditions projected, with what the position convolutions add."""
+        h = inputs.conditions + F.linear(inputs.x.to(self._stream_dtype), self._from_x)
+        position = h.transpose(1, 2).to(self.dtype)
+        for weight, bias in (self._position[:2], self._position[2:]):
+            position = F.conv1d(
+                position * inputs.frame_mask, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
+            )
+            position = F.mish(position)
+        return h + position.transpose(1, 2)
 
+    def _block(
+        self, h: torch.Tensor, block: Block, adaln: torch.Tensor, inputs: StepInputs, frames: int | None
+    ) -> torch.Tensor:
+        """Attention and feed-forward, each between its AdaLN and its gate."""
+        size = (self.arch.dim,)
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = adaln
+        q, k, v = self._qkv(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, inputs)
+        if frames and self._plain_attention:
+            y = _plain_attention(q, k, v, frames)
+        else:
+            attn_bias = inputs.attn_bias.expand(len(q), 1, len(inputs.attn_bias), -1)
+            y = F.scaled_dot_product_attention(q, k, v, attn_bias, scale=1.0)
+        y = F.linear(y.transpose(1, 2).flatten(2), block.out, block.out_bias)
+        h = torch.addcmul(h, gate, y.to(h.dtype))
+        y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
+        y = F.gelu(F.linear(y, block.up, block.up_bias), approximate="tanh")
+        return torch.addcmul(h, ff_gate, F.linear(y, block.down, block.down_bias).to(h.dtype))
 
-def finished(solving: Generator[None, None, Result]) -> Result:
-    """What a generator returns, without its pauses."""
-    while True:
-        try:
-            next(solving)
-        except StopIteration as end:
-            return end.value
+    def _qkv(
+        self, y: torch.Tensor, block: Block, inputs: StepInputs
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(count, heads, padded, HEAD_DIM) each, q scaled."""
+        count, padded, _ = y.shape
+        fused = F.linear(y, block.qkv, block.qkv_bias)
+        q, k, v = fused.view(count, padded, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
+        if block.q_norm is not None and block.k_norm is not None:
+            q = F.rms_norm(q, (HEAD_DIM,), block.q_norm, 1e-6)
+            k = F.rms_norm(k, (HEAD_DIM,), block.k_norm, 1e-6)
+        heads = self.arch.pe_attn_head
+        return _apply_rope(q, inputs.cos, inputs.sin, heads), _apply_rope(k, inputs.cos, inputs.sin, heads), v
 
 
 def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-    """(count, heads, room, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
-    heads = max(1, SCORES // q.shape[-2] ** 2)
-    heard = []
+    """(count, heads, padded, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
+    heads = max(1, MAX_ATTENTION_SCORES // q.shape[-2] ** 2)
+    values = []
     for qs, ks, vs in zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True):
         scores = qs @ ks.transpose(1, 2)
         scores[..., frames:] = -math.inf
-        heard.append(torch.softmax(scores, dim=-1) @ vs)
-    return torch.cat(heard).view(q.shape)
+        values.append(torch.softmax(scores, dim=-1) @ vs)
+    return torch.cat(values).view(q.shape)
 
 
-def _rotate(x: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor], heads: int | None) -> torch.Tensor:
-    cos, sin = rope
+def _apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int | None) -> torch.Tensor:
+    """The first `heads`, or all, turned by their positions' angles."""
     turned, plain = (x, None) if heads is None else (x[:, :heads], x[:, heads:])
     a, b = turned.chunk(2, dim=-1)
     turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)

@@ -1,17 +1,18 @@
 """Text to tokens and planned frames. Knows nothing of audio, models or HTTP.
 
-Three tokenizers, because F5 checkpoints were trained with three: `pinyin` (upstream's), `char` and `phoneme`.
+Three kinds of tokens, because F5 checkpoints were trained with three: `pinyin` (upstream's), `char` and `phoneme`.
+A tokenizer makes a Prompt of a reference; a Prompt makes a Chunk of each piece of text that is spoken behind it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file
 
+from engine.durations import DurationPredictor, length_regulate
 from engine.phonemes import phonemes
 from speech.text import clean, language_of, utf8_bytes
 
@@ -20,28 +21,45 @@ LEAD_FRAMES, JOIN_FRAMES = 3, 11
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One chunk behind its reference, as the model reads it."""
+class Chunk:
+    """A piece of text behind its reference, as the model reads it."""
 
-    tokens: torch.Tensor  # int64
+    tokens: torch.Tensor  # (n,) int64
     frames: int
     """Of reference and speech together."""
 
 
-class Letters:
+class Prompt(Protocol):
+    """What speech is read behind: a reference's tokens and how many frames they take."""
+
+    @property
+    def frames(self) -> int: ...
+
+    def chunk(self, text: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
+        """`text` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it."""
+
+    def max_bytes(self, frames: float, speed: float) -> int:
+        """How much text fits so many frames."""
+
+
+class Tokenizer(Protocol):
+    def prompt(self, reference: str, frames: int) -> Prompt:
+        """`reference`: the transcript; `frames`: of its mel."""
+
+
+class CharTokenizer:
     """Tokens are letters or pinyin, and speech lasts as many bytes as the reference spends on its own (upstream's rule)."""
 
     def __init__(self, vocab: Sequence[str], kind: str):
         self._index = {token: i for i, token in reversed(list(enumerate(vocab)))}
         self._kind = kind
 
-    def script(self, reference: str, frames: int) -> "LettersScript":
-        """What speech is read behind: the reference's transcript, and its mel frames."""
+    def prompt(self, reference: str, frames: int) -> "CharPrompt":
         reference = clean(reference)
         if not reference.endswith((".", "。")):
             reference += "."
         # Upstream spends two spaces on an English reference, and counts them.
-        return LettersScript(self, reference + "  " if utf8_bytes(reference[-1]) == 1 else reference, frames)
+        return CharPrompt(self, reference + "  " if utf8_bytes(reference[-1]) == 1 else reference, frames)
 
     def ids(self, text: str) -> torch.Tensor:
         if self._kind == "char":
@@ -52,84 +70,69 @@ class Letters:
 
 
 @dataclass(frozen=True, slots=True)
-class LettersScript:
-    letters: Letters
+class CharPrompt:
+    tokenizer: CharTokenizer
     text: str
     frames: int
 
-    def line(self, chunk: str, speed: float, joined: bool, frames: int | None = None) -> Line:
-        """`chunk` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it."""
-        ids = self.letters.ids(self.text + chunk)
+    def chunk(self, text: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
+        ids = self.tokenizer.ids(self.text + text)
         if frames is None:
-            pace = 0.3 if utf8_bytes(chunk) < 10 else speed
-            frames = int(self.frames / utf8_bytes(self.text) * utf8_bytes(chunk) / pace)
+            pace = 0.3 if utf8_bytes(text) < 10 else speed
+            frames = int(self.frames / utf8_bytes(self.text) * utf8_bytes(text) / pace)
         # At least one frame per token and one to generate: upstream's rule.
-        return Line(ids, max(self.frames + frames, len(ids) + 1))
+        return Chunk(ids, max(self.frames + frames, len(ids) + 1))
 
-    def bytes_in(self, frames: float, speed: float) -> int:
-        """How much text fits so many frames."""
+    def max_bytes(self, frames: float, speed: float) -> int:
         return max(1, int(utf8_bytes(self.text) / self.frames * frames * speed))
 
 
-class Phonemes:
+class PhonemeTokenizer:
     """Tokens are espeak's phonemes, each repeated over the frames it is expected to last: alignment is settled before inference."""
 
     def __init__(self, vocab: Sequence[str], durations: Path):
         self._index = {symbol: i for i, symbol in enumerate(vocab)}
-        self._w = {name: weight.float() for name, weight in load_file(durations).items()}
+        self._predictor = DurationPredictor(durations)
 
-    def script(self, reference: str, frames: int) -> "PhonemesScript":
-        """What speech is read behind: the reference's transcript, and its mel frames."""
+    def prompt(self, reference: str, frames: int) -> "PhonemePrompt":
         language = language_of(reference)
         symbols = [" ", *_ended(phonemes(reference, language), ".")]
-        expected = self.expected_frames(symbols)
+        expected = self.predict_durations(symbols)
         pace = float(np.clip(frames / expected.sum(), 0.6, 1.7))
-        return PhonemesScript(
-            self, self.spread(symbols, expected, frames), frames, pace, language, utf8_bytes(clean(reference))
-        )
+        tokens = length_regulate(self.ids(symbols), expected, frames)
+        return PhonemePrompt(self, tokens, frames, pace, language, utf8_bytes(clean(reference)))
 
-    def expected_frames(self, symbols: Sequence[str]) -> np.ndarray:
-        """How long an average speaker of the training corpus holds each symbol: a small convolution over its neighbours."""
-        w = self._w
-        h = w["embed"][self.ids(symbols)].t()[None]
-        for layer in ("1", "2"):
-            weight = w[f"conv{layer}.weight"]
-            h = F.relu(F.conv1d(h, weight, w[f"conv{layer}.bias"], padding=weight.shape[-1] // 2))
-        return F.conv1d(h, w["out.weight"], w["out.bias"])[0, 0].exp().numpy().astype(np.float64)
-
-    def spread(self, symbols: Sequence[str], expected: np.ndarray, frames: int) -> torch.Tensor:
-        """(frames,): each symbol's id, repeated in proportion to its expected length."""
-        edges = np.round(np.concatenate([[0], np.cumsum(expected)]) * (frames / expected.sum())).astype(np.int64)
-        return torch.repeat_interleave(self.ids(symbols), torch.from_numpy(np.diff(edges)))
+    def predict_durations(self, symbols: Sequence[str]) -> np.ndarray:
+        """(symbols,) float64: the frames that an average speaker of the training corpus holds each."""
+        return self._predictor.predict_durations(self.ids(symbols))
 
     def ids(self, symbols: Sequence[str]) -> torch.Tensor:
         return torch.tensor([self._index.get(symbol, 0) for symbol in symbols])
 
 
 @dataclass(frozen=True, slots=True)
-class PhonemesScript:
-    phonemes: Phonemes
-    ids: torch.Tensor
+class PhonemePrompt:
+    tokenizer: PhonemeTokenizer
+    tokens: torch.Tensor  # (frames,) int64
     frames: int
     pace: float
     """Frames this voice spends for each expected one."""
     language: str
     bytes: int
 
-    def line(self, chunk: str, speed: float, joined: bool, frames: int | None = None) -> Line:
-        """`chunk` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it."""
-        symbols = _ended(phonemes(chunk, language_of(chunk, self.language)), ",")
-        expected = self.phonemes.expected_frames([" ", *symbols])[1:] * self.pace / speed
+    def chunk(self, text: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
+        symbols = _ended(phonemes(text, language_of(text, self.language)), ",")
+        expected = self.tokenizer.predict_durations([" ", *symbols])[1:] * self.pace / speed
         lead = JOIN_FRAMES if joined else LEAD_FRAMES
         if frames is None:
             frames = lead + max(1, round(float(expected.sum())))
         lead = min(lead, frames - 1)
-        silence = self.phonemes.ids(["."] * (lead - LEAD_FRAMES) + [" "] * min(lead, LEAD_FRAMES))
-        ids = torch.cat([self.ids, silence, self.phonemes.spread(symbols, expected, frames - lead)])
-        return Line(ids, len(ids))
+        silence = self.tokenizer.ids(["."] * (lead - LEAD_FRAMES) + [" "] * min(lead, LEAD_FRAMES))
+        spoken = length_regulate(self.tokenizer.ids(symbols), expected, frames - lead)
+        tokens = torch.cat([self.tokens, silence, spoken])
+        return Chunk(tokens, len(tokens))
 
-    def bytes_in(self, frames: float, speed: float) -> int:
-        """How much text fits so many frames."""
+    def max_bytes(self, frames: float, speed: float) -> int:
         return max(1, int(self.bytes / self.frames * frames * speed))
 
 

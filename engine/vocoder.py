@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from engine.device import padded
+from engine.device import round_up_frames
 from speech.audio import FFT_SAMPLES, HOP_SAMPLES
 
 _KERNEL = 7
-_LOUDEST = 1e2
+MAX_MAGNITUDE = 1e2
 
 
 class Vocoder:
@@ -30,7 +30,7 @@ class Vocoder:
     def samples(self, mel: torch.Tensor) -> torch.Tensor:
         """(frames, 100) → ((frames - 1) * HOP_SAMPLES,) float32."""
         w, frames = self._w, len(mel)
-        h = F.pad(mel.t(), (0, padded(frames) - frames))
+        h = F.pad(mel.t(), (0, round_up_frames(frames) - frames))
         h = F.conv1d(h[None], w["backbone.embed.weight"], w["backbone.embed.bias"], padding=_KERNEL // 2)
         size = (h.shape[1],)
         h = F.layer_norm(h[0].t(), size, w["backbone.norm.weight"], w["backbone.norm.bias"], 1e-6)
@@ -47,5 +47,5 @@ class Vocoder:
             h[:frames], size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6
         )
         magnitude, phase = F.linear(h, w["head.out.weight"], w["head.out.bias"]).t().chunk(2)
-        spectrum = torch.polar(magnitude.exp().clamp(max=_LOUDEST), phase)
+        spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
         return torch.istft(spectrum, FFT_SAMPLES, HOP_SAMPLES, window=self._window, center=True)

@@ -89,7 +89,7 @@ class SpeechResponse:
                     return await self._play(plan, send)
                 except (ClientDisconnect, asyncio.CancelledError):
                     share = self._served.pending_seconds / plan.seconds
-                    self._stats.cancelled_steps += share * len(plan.lines) * plan.steps
+                    self._stats.cancelled_steps += share * len(plan.chunks) * plan.steps
                     raise
 
     async def _play(self, plan: "Plan", send: Send) -> str:

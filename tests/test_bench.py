@@ -38,7 +38,7 @@ _spec.loader.exec_module(weightless)
 def expected(wanted: dict[str, Any]) -> np.ndarray:
     """int16 samples that the weightless engine speaks."""
     tts = weightless.TTS()
-    samples = np.concatenate([piece for piece in tts.speak(tts.plan(Speech(**wanted))) if piece is not None])
+    samples = np.concatenate(list(tts.samples(tts.plan(Speech(**wanted)))))
     return (samples * 32767).round().astype(np.int16)
 
 
@@ -92,7 +92,7 @@ def test_with_the_embedded_model_all_speak_equally_long(name: str, tts: tts_core
     if rival.missing:
         pytest.skip(rival.missing)
     plan = tts.plan(Speech(TEXT, seed=3))
-    joins = 3600 * (len(plan.lines) - 1) if name == "upstream, streamed" else 0  # no cross-fades there
+    joins = 3600 * (len(plan.chunks) - 1) if name == "upstream, streamed" else 0  # no cross-fades there
     with serving(rival, "embedded") as server:
         client = Client(server.port)
         assert len(samples_of(client.speak({"text": TEXT, "seed": 3}))) == plan.samples + joins

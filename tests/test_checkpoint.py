@@ -118,7 +118,7 @@ small = Arch(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, te
 checkpoint.PRESETS["vi"] = replace(checkpoint.PRESETS["vi"], arch=small)
 tts = tts_core.TTS("vi")
 plan = tts.plan(tts_core.Speech("Hello there.", seed=1, steps=1))
-print("spoke", sum(len(p) for p in tts.speak(plan) if p is not None) == plan.samples)
+print("spoke", sum(map(len, tts.samples(plan))) == plan.samples)
 """
 
 

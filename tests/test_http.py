@@ -92,8 +92,8 @@ def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client, tt
         "One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11
     )
     plan = tts.plan(speech)
-    assert len(plan.lines) > 1
-    whole = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+    assert len(plan.chunks) > 1
+    whole = np.concatenate(list(tts.samples(plan)))
     file = audio.wav_header(len(whole)) + audio.pcm16(whole)
     first, second, other = (client.post("/tts", json={"text": speech.text, "seed": seed}) for seed in (11, 11, 12))
     assert first.content == file

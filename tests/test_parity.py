@@ -10,7 +10,8 @@ from f5_tts.model import CFM
 from f5_tts.model.backbones.dit import DiT
 from f5_tts.model.utils import convert_char_to_pinyin, list_str_to_idx
 
-from engine.sampler import Arch, Sampler, finished
+from engine.sampler import Arch, Sampler
+from engine.stepping import run_to_end
 
 REFERENCE = 30
 SMALL: dict[str, Any] = dict(dim=128, depth=3, heads=2, ff_mult=2, text_dim=64, conv_layers=2)
@@ -75,10 +76,10 @@ class Case:
 @torch.inference_mode()
 def test_same_mel_as_upstream(name, kind, frames, steps):
     case = Case(name, kind, frames, steps)
-    difference = case.difference(finished(case.solving(case.sampler(torch.float32))))
+    difference = case.difference(run_to_end(case.solving(case.sampler(torch.float32))))
     assert difference <= 1e-3, f"{name} {kind} {frames} frames {steps} steps: {difference:.1e}"
     if frames in (513, 2000):
-        likeness = case.likeness(finished(case.solving(case.sampler(torch.bfloat16))))
+        likeness = case.likeness(run_to_end(case.solving(case.sampler(torch.bfloat16))))
         assert likeness >= 0.9995, f"{name} {kind} {frames} frames in bf16: cosine {likeness:.5f}"
 
 

@@ -54,7 +54,7 @@ def test_language_is_vietnamese_when_a_letter_says_so():
 
 def test_upstreams_length_rule():
     """f5_tts.infer.utils_infer, by hand: 300 frames for 32 bytes ("…lake." and two spaces), 24 bytes to say, pace 1.2."""
-    script = tokens.Letters(" abc", "char").script("The old bridge over the lake.", 300)
-    assert text.utf8_bytes(script.text) == 31
-    assert script.line("Fresh snow on mountains.", 1.2, joined=False).frames == 300 + int(300 / 31 * 24 / 1.2)
-    assert script.line("Yes.", 1.0, joined=False).frames == 300 + int(300 / 31 * 4 / 0.3)
+    prompt = tokens.CharTokenizer(" abc", "char").prompt("The old bridge over the lake.", 300)
+    assert text.utf8_bytes(prompt.text) == 31
+    assert prompt.chunk("Fresh snow on mountains.", 1.2, joined=False).frames == 300 + int(300 / 31 * 24 / 1.2)
+    assert prompt.chunk("Yes.", 1.0, joined=False).frames == 300 + int(300 / 31 * 4 / 0.3)

@@ -75,7 +75,7 @@ def _spectrograms(file: Path, tts: tts_core.TTS) -> None:
             else corpus.flite(sentence, teacher.voice)
         )
         plan = tts.plan(tts_core.Speech(sentence, voice, seed=2))
-        made = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+        made = np.concatenate(list(tts.samples(plan)))
         both = ((audio.resample(said.samples, said.rate), "teacher"), (made, "voice"))
         rows.append(
             [(f"{voice}, {who}: {sentence}", log_mel(torch.from_numpy(samples)).numpy()) for samples, who in both]

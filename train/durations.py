@@ -21,7 +21,7 @@ WIDTH, KERNEL = 96, 5
 def train(
     data_folder: Path, vocab: list[str], steps: int, seed: int, batch: int = 64
 ) -> tuple[dict[str, torch.Tensor], float]:
-    """Weights for tokens.Phonemes, and the mean error of an utterance's length on held-back ones, as a fraction."""
+    """Weights for a PhonemeTokenizer, and the mean error of an utterance's length on held-back ones, as a fraction."""
     torch.manual_seed(seed)
     draw = random.Random(seed)
     index = {s: i for i, s in enumerate(vocab)}

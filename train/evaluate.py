@@ -54,7 +54,7 @@ def word_errors(said: list[str], heard: list[str]) -> float:
 
 def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings) -> np.ndarray:
     plan = tts.plan(tts_core.Speech(sentence, voice, **settings))
-    return np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+    return np.concatenate(list(tts.samples(plan)))
 
 
 def english(
@@ -129,7 +129,7 @@ def edges(tts: tts_core.TTS, sentences: list[str], **settings) -> dict[str, floa
         said = texts.held_out("vi") if voice == VIETNAMESE else sentences
         for at in range(0, min(len(said), 20), 4):
             plan = tts.plan(tts_core.Speech(" ".join(said[at : at + 4]), voice, seed=at, **settings))
-            pieces = [piece for piece in tts.speak(plan) if piece is not None]
+            pieces = list(tts.samples(plan))
             whole = np.concatenate(pieces)
             steps = np.abs(np.diff(whole))
             first = max(first, float(np.sqrt(np.mean(whole[: audio.SAMPLE_RATE // 20] ** 2))))

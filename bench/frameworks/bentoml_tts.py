@@ -27,6 +27,5 @@ class Speaker:
         except BadSpeech as error:
             raise bentoml.exceptions.InvalidArgument(str(error)) from None
         yield wav_header(plan.samples)
-        for samples in self.tts.speak(plan):
-            if samples is not None:
-                yield pcm16(samples)
+        for samples in self.tts.samples(plan):
+            yield pcm16(samples)

@@ -23,9 +23,8 @@ class Speaker(ls.LitAPI):  # type: ignore[misc]  # no types
 
     def predict(self, plan: Plan) -> Iterator[bytes]:
         yield wav_header(plan.samples)
-        for samples in self.tts.speak(plan):
-            if samples is not None:
-                yield pcm16(samples)
+        for samples in self.tts.samples(plan):
+            yield pcm16(samples)
 
     def encode_response(self, output):  # type: ignore[no-untyped-def]  # annotated, it would become the reply's schema
         yield from output

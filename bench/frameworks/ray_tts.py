@@ -53,9 +53,8 @@ class Speaker:
         with self.lock:
             plan = self.tts.plan(speech)
             yield wav_header(plan.samples)
-            for samples in self.tts.speak(plan):
-                if samples is not None:
-                    yield pcm16(samples)
+            for samples in self.tts.samples(plan):
+                yield pcm16(samples)
 
     @http.get("/health")
     async def health(self) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def spoken(tts: TTS, speech: Speech) -> np.ndarray:
     """The engine, asked plainly: the whole speech in one call."""
     with _planning:  # espeak has one state for all threads
         plan = tts.plan(speech)
-    return np.concatenate([samples for samples in tts.speak(plan) if samples is not None])
+    return np.concatenate(list(tts.samples(plan)))
 
 
 def wav(samples: np.ndarray) -> bytes:

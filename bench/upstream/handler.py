@@ -30,11 +30,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from engine import checkpoint, device
-from engine.tokenizers import Line, Phonemes, PhonemesScript
+from engine.tokenizers import Chunk, PhonemePrompt, PhonemeTokenizer
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE, pcm16, wav_header
 from speech.request import BadSpeech, Speech, UnknownVoice
 from speech.text import chunks_of, clean
-from tts_core import EMBEDDED_MODEL, LEAST_FRAMES, VOICES
+from tts_core import EMBEDDED_MODEL, MIN_FRAMES, VOICES
 
 STREAM = bool(os.environ.get("STREAM"))
 
@@ -45,8 +45,8 @@ class Words:
     def __init__(self) -> None:
         loaded = checkpoint.load(str(EMBEDDED_MODEL))
         assert loaded.durations
-        self._alphabet, self._vocab, self._steps, self._cfg = (
-            Phonemes(loaded.vocab, loaded.durations),
+        self._tokenizer, self._vocab, self._steps, self._cfg = (
+            PhonemeTokenizer(loaded.vocab, loaded.durations),
             loaded.vocab,
             loaded.steps,
             loaded.cfg_strength,
@@ -55,31 +55,31 @@ class Words:
         self.voices = {
             path.stem: (path, clean(path.with_suffix(".txt").read_text())) for path in sorted(VOICES.glob("*.wav"))
         }
-        self._scripts = {name: self._script(name) for name in self.voices}
+        self._prompts = {name: self._prompt(name) for name in self.voices}
 
-    def _script(self, name: str) -> PhonemesScript:
-        """Our script, its reference's tokens spread over upstream's cut of the same file."""
+    def _prompt(self, name: str) -> PhonemePrompt:
+        """Our prompt, its reference's tokens spread over upstream's cut of the same file."""
         path, said = self.voices[name]
         own, rate = torchaudio.load(path)
         cut, cut_rate = torchaudio.load(utils.preprocess_ref_audio_text(str(path), said, show_info=_silent)[0])
-        pace = self._alphabet.script(said, round(own.shape[-1] / rate * SAMPLE_RATE) // HOP_SAMPLES).pace
+        pace = self._tokenizer.prompt(said, round(own.shape[-1] / rate * SAMPLE_RATE) // HOP_SAMPLES).pace
         return replace(
-            self._alphabet.script(said, int(cut.shape[-1] / cut_rate * SAMPLE_RATE) // HOP_SAMPLES), pace=pace
+            self._tokenizer.prompt(said, int(cut.shape[-1] / cut_rate * SAMPLE_RATE) // HOP_SAMPLES), pace=pace
         )
 
-    def lines(self, speech: Speech) -> dict[str, Line]:
-        """Each chunk's text and its line. Raises UnknownVoice."""
+    def chunks(self, speech: Speech) -> dict[str, Chunk]:
+        """By number and text. Raises UnknownVoice."""
         if speech.voice not in self.voices:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        script = self._scripts[speech.voice]
-        found: dict[str, Line] = {}
-        for number, chunk in enumerate(
-            chunks_of(speech.text, script.bytes_in(self._most - script.frames, speech.speed))
+        prompt = self._prompts[speech.voice]
+        found: dict[str, Chunk] = {}
+        for number, text in enumerate(
+            chunks_of(speech.text, prompt.max_bytes(self._most - prompt.frames, speech.speed))
         ):
-            line = script.line(chunk, speech.speed, joined=bool(found))
-            if line.frames < script.frames + LEAST_FRAMES:
-                line = script.line(chunk, speech.speed, bool(found), LEAST_FRAMES)
-            found[f"{number} {chunk}"] = line
+            chunk = prompt.chunk(text, speech.speed, joined=bool(found))
+            if chunk.frames < prompt.frames + MIN_FRAMES:
+                chunk = prompt.chunk(text, speech.speed, bool(found), MIN_FRAMES)
+            found[f"{number} {text}"] = chunk
         return found
 
     def options(self, speech: Speech) -> dict[str, Any]:
@@ -88,8 +88,8 @@ class Words:
             "cfg_strength": self._cfg if speech.cfg_strength is None else speech.cfg_strength,
         }
 
-    def tokens(self, line: Line) -> list[str]:
-        return [self._vocab[i] for i in line.tokens[:-1]]  # upstream insists on one frame more than there are tokens
+    def tokens(self, chunk: Chunk) -> list[str]:
+        return [self._vocab[i] for i in chunk.tokens[:-1]]  # upstream insists on one frame more than there are tokens
 
 
 class Upstream:
@@ -107,20 +107,20 @@ class Upstream:
             vocoder_local_path=str(EMBEDDED_MODEL / "vocoder"),
             device="cpu",
         )
-        self._lines: dict[str, Line] = {}
+        self._chunks: dict[str, Chunk] = {}
         sample = self.model.ema_model.sample
 
         def planned(cond: Any, text: list[str], duration: int, **options: Any) -> Any:
-            line = next(line for key, line in self._lines.items() if text[0].endswith(key))
-            return sample(cond=cond, text=[self.words.tokens(line)], duration=line.frames, **options)
+            chunk = next(chunk for key, chunk in self._chunks.items() if text[0].endswith(key))
+            return sample(cond=cond, text=[self.words.tokens(chunk)], duration=chunk.frames, **options)
 
         self.model.ema_model.sample = planned
         utils.convert_char_to_pinyin = lambda texts: texts
-        utils.chunk_text = lambda text, max_chars: list(self._lines)
+        utils.chunk_text = lambda text, max_chars: list(self._chunks)
 
     def speak(self, speech: Speech) -> bytes:
         with self.lock:
-            self._lines = self.words.lines(speech)
+            self._chunks = self.words.chunks(speech)
             path, said = self.words.voices[speech.voice]
             samples, _, _ = self.model.infer(
                 str(path),
@@ -136,17 +136,17 @@ class Upstream:
     def stream(self, speech: Speech) -> Iterator[bytes]:
         """Lengths are known here too, by our plan: the header is true."""
         with self.lock:
-            self._lines = self.words.lines(speech)
+            self._chunks = self.words.chunks(speech)
             path, said = self.words.voices[speech.voice]
             torch.manual_seed(speech.seed or 0)
             cut, said = utils.preprocess_ref_audio_text(str(path), said, show_info=_silent)
             reference = torchaudio.load(cut)
             frames = reference[0].shape[-1] * SAMPLE_RATE // reference[1] // HOP_SAMPLES
-            yield wav_header(sum((line.frames - frames - 1) * HOP_SAMPLES for line in self._lines.values()))
+            yield wav_header(sum((chunk.frames - frames - 1) * HOP_SAMPLES for chunk in self._chunks.values()))
             pieces = utils.infer_batch_process(
                 reference,
                 said,
-                list(self._lines),
+                list(self._chunks),
                 self.model.ema_model,
                 self.model.vocoder,
                 progress=None,

@@ -1,9 +1,9 @@
 """A fixed tone per word instead of a model: what is left of a request is the server. Knows nothing of HTTP, weights or
 torch.
 
-The same doors as the real `tts_core`, found first on the path: chunks cut by the same rules, `steps` breaths in each,
-lengths known before the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each breath, for tests that
-need speech to last.
+The same doors as the real `tts_core`, found first on the path: chunks cut by the same rules, `steps` yield points in
+each, lengths known before the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each, for tests that need
+speech to last.
 
 Try: PYTHONPATH=bench/weightless uvicorn app:app
 """
@@ -54,7 +54,7 @@ class Plan:
     """Every length of a speech."""
 
     voice: Voice
-    lines: list[list[str]]  # words
+    chunks: list[list[str]]  # words
     word_samples: int
     seed: int
     steps: int
@@ -62,7 +62,7 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        return self.word_samples * sum(map(len, self.lines))
+        return self.word_samples * sum(map(len, self.chunks))
 
     @property
     def seconds(self) -> float:
@@ -81,10 +81,10 @@ class TTS:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        lines = [chunk.split() for chunk in chunks_of(speech.text, CHUNK_BYTES)]
+        chunks = [chunk.split() for chunk in chunks_of(speech.text, CHUNK_BYTES)]
         return Plan(
             voice,
-            lines,
+            chunks,
             round(WORD_SAMPLES / speech.speed),
             secrets.randbits(63) if speech.seed is None else speech.seed,
             speech.steps or STEPS,
@@ -95,9 +95,13 @@ class TTS:
         yield
         return self.plan(speech)
 
+    def samples(self, plan: Plan) -> Iterator[np.ndarray]:
+        """`speak` without the yield points between."""
+        return (samples for samples in self.speak(plan) if samples is not None)
+
     def speak(self, plan: Plan) -> Iterator[np.ndarray | None]:
-        """None at each breath, then a chunk's samples."""
-        for words in plan.lines:
+        """None at each yield point, then a chunk's samples."""
+        for words in plan.chunks:
             for _ in range(plan.steps):
                 if SLEEP_SECONDS:
                     time.sleep(SLEEP_SECONDS)
