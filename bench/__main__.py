@@ -24,8 +24,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from bench import report
 from bench.figures_of import everyone, standing
+from bench.launcher import ROOT
 from bench.measure import FULL, QUICK, SMOKE, Scale, run, schedule
-from bench.rivals import BY_NAME, ENGINES, RIVALS, ROOT, Rival
+from bench.rivals import BY_NAME, ENGINES, RIVALS, Rival
 
 QUICK_RIVALS = "direct", "executor", "whole file", "layered", "LitServe"
 MINUTES = 23.0

@@ -12,6 +12,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -26,6 +27,7 @@ import torch
 import uvicorn
 
 import tts_core
+from bench.launcher import Server
 from engine.sampler import Sampler
 from engine.vocoder import Vocoder
 from speech import audio
@@ -55,26 +57,13 @@ utils_infer.load_model(DiT, arch, folder + "/model.safetensors", vocab_file=fold
 @contextmanager
 def served() -> Iterator[tuple[str, float]]:
     """`uvicorn app:app` as users run it; its address and the seconds from exec to the first 200 on /ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"], cwd=ROOT
-    )
-    try:
-        while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                if process.poll() is not None or time.perf_counter() - began > 120:
-                    raise
-                time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}", time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait(30)
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder) / "log", "app:app", "--log-level", "warning")
+        ready = server.start()
+        try:
+            yield server.address, ready
+        finally:
+            server.stop()
 
 
 def ask(client: httpx.Client, address: str, text: str) -> tuple[float, float, float]:

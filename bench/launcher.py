@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 120, 60, 0.01
+READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 120, 60, 0.005
 
 Command = Callable[[int], list[str]]
 """The command line of a server that listens on the given port."""

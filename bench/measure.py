@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.client import Client, at_once, health_waits
-from bench.rivals import BY_NAME, Rival, Server, environment, serving
+from bench.rivals import BY_NAME, Rival, Running, environment, serving
 
 REQUEST = {
     "text": "Good evening. The river is quiet tonight, the boats are back, and the old mill stands in the mist "
@@ -221,7 +221,7 @@ def _round(number: int, client: Client, inprocess: InProcess, direct: Client) ->
     return figures
 
 
-def _count_cpu(server: Server, client: Client, seconds: float, tally: Tally) -> None:
+def _count_cpu(server: Running, client: Client, seconds: float, tally: Tally) -> None:
     before, began = server.cpu_seconds(), time.perf_counter()
     while True:
         client.speak(REQUEST)

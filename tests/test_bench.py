@@ -23,8 +23,9 @@ import pytest
 import tts_core
 from bench import report
 from bench.client import Client, Heard, ask, at_once
+from bench.launcher import ROOT
 from bench.layered import resource_managed
-from bench.rivals import BY_NAME, RIVALS, ROOT, Server, environment, serving
+from bench.rivals import BY_NAME, RIVALS, Running, environment, serving
 from speech.request import Speech
 
 TEXT = "Good evening. The river is quiet tonight, and the old mill stands in the mist."
@@ -59,7 +60,7 @@ def assert_spoken(heard: Heard, wanted: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def started(name: str, **more: str) -> Iterator[Server]:
+def started(name: str, **more: str) -> Iterator[Running]:
     if BY_NAME[name].missing:
         pytest.skip(str(BY_NAME[name].missing))
     with serving(BY_NAME[name], "weightless", **more) as server:
