@@ -14,6 +14,18 @@ from bench.tables import FREE_MS, FREE_SHARE, alive, embedded_table, get, layer_
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
+IN_README = (
+    "direct",
+    "executor",
+    "whole file",
+    "layered",
+    "LitServe",
+    "BentoML",
+    "Ray Serve",
+    "upstream, streamed",
+    "upstream",
+)
+"""Whose first audio the README shows, in a picture beside the page."""
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 REASONS = ROOT / "bench" / "reasons.md"
 """Written by hand: why a bar is not met, and what the figures cannot say themselves."""
@@ -79,27 +91,44 @@ def not_measured(results: dict[str, Any]) -> list[str]:
     return missed
 
 
+Values = dict[str, float | None]
+
+
 def draw(results: dict[str, Any], file: Path) -> None:
+    """All rivals: what eight listeners feel, how many there may be, memory, and the server's own time."""
+    engines = results["engines"]
+    rows = alive(engines["embedded" if "embedded" in engines else "weightless"]["rivals"])
+    panels: list[tuple[str, Values]] = [
+        ("first audio of 8 at once, p95, s", {n: get(r, "first", "8", "p95") for n, r in rows.items()}),
+        ("gap-free listeners", {n: r["listeners"] for n, r in rows.items()}),
+        ("memory, MB", {n: get(r, "rss_mb", "median") for n, r in rows.items()}),
+    ]
+    if "weightless" in engines:
+        own: Values = {n: 1000 * r["overhead"]["median"] for n, r in alive(engines["weightless"]["rivals"]).items()}
+        panels.insert(1, ("server's own time, p50, ms (log)", own))
+    bars_beside(list(rows), panels, file)
+
+
+def draw_first_audio(results: dict[str, Any], file: Path) -> None:
+    """The README's picture: one short speech with the embedded model, a few of the rivals."""
+    rows = alive(results["engines"].get("embedded", {"rivals": {}})["rivals"])
+    first: Values = {name: get(rows[name], "first", "1", "p50") for name in IN_README if name in rows}
+    if first:
+        when = f"seconds to first audio, p50; {results['date']}, commit {results['commit']}"
+        bars_beside(list(first), [(when, first)], file, inches=6.0)
+
+
+def bars_beside(names: list[str], panels: list[tuple[str, Values]], file: Path, inches: float = 3.1) -> None:
+    """A panel each with one bar for each name, direct in red."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     plt.rcParams.update({"font.size": 8, "svg.hashsalt": "bench", "svg.fonttype": "path"})
-    engines = results["engines"]
-    engine = "embedded" if "embedded" in engines else "weightless"
-    rows = alive(engines[engine]["rivals"])
-    panels = [
-        ("first audio of 8 at once, p95, s", {n: get(r, "first", "8", "p95") for n, r in rows.items()}),
-        ("gap-free listeners", {n: r["listeners"] for n, r in rows.items()}),
-        ("memory, MB", {n: get(r, "rss_mb", "median") for n, r in rows.items()}),
-    ]
-    if "weightless" in engines:
-        own = {n: 1000 * r["overhead"]["median"] for n, r in alive(engines["weightless"]["rivals"]).items()}
-        panels.insert(1, ("server's own time, p50, ms (log)", own))
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 0.22 * len(rows) + 1), sharey=True)
-    names = list(rows)
-    for axis, (title, values) in zip(axes, panels, strict=True):
+    size = inches * len(panels), 0.22 * len(names) + 1
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, (title, values) in zip(axes[0], panels, strict=True):
         for at, name in enumerate(names):
             value = values.get(name)
             if value is not None:
@@ -107,18 +136,19 @@ def draw(results: dict[str, Any], file: Path) -> None:
                 axis.text(value, at, f" {value:.3g}", va="center", fontsize=7)
         axis.set_title(title, fontsize=8, loc="left")
         axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(x=0.25)
+        axis.margins(x=0.25 if len(panels) > 1 else 0.1)
         if "log" in title:
             axis.set_xscale("log")
-    axes[0].set_yticks(range(len(names)), names)
-    axes[0].invert_yaxis()
+    axes[0][0].set_yticks(range(len(names)), names)
+    axes[0][0].invert_yaxis()
     figure.tight_layout()
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
 
 
 def write(file: Path, page: Path | None) -> str:
-    """The picture and the long table beside the results; the section, returned and written between `page`'s marks."""
+    """The picture and the long table beside the results; the section, returned and written between `page`'s marks, and
+    the README's picture beside the page."""
     results = json.loads(file.read_text())
     picture, long = file.with_suffix(".svg"), file.with_suffix(".md")
     draw(results, picture)
@@ -128,6 +158,7 @@ def write(file: Path, page: Path | None) -> str:
     made = section(results, os.path.relpath(picture, near), os.path.relpath(long, near))
     text = page.read_text() if page else ""
     if page and BEGIN in text:
+        draw_first_audio(results, page.with_name("first-audio.svg"))
         before, rest = text.split(BEGIN, 1)
         page.write_text(f"{before}{BEGIN}\n{made}\n{END}{rest.split(END, 1)[1]}")
     return made
