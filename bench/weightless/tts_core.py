@@ -41,6 +41,7 @@ class Voice:
     name: str
     language: str = "en-us"
     seconds: float = 0.0
+    fingerprint: str = "a tone per word"
 
 
 @dataclass(frozen=True, slots=True)
