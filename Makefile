@@ -4,10 +4,14 @@ PORT ?= 8000
 MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve test soak lint voice voice-smoke figures bench bench-quick bench-install clean
+.PHONY: serve sample test soak lint voice voice-smoke figures bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
+
+# What the README lets one hear.
+sample: .venv/serve
+	$(BIN)/python tts_core.py "Good evening. The river is quiet tonight." docs/hello.wav --seed 1
 
 test: .venv/test lint
 	$(BIN)/python -m pytest

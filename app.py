@@ -16,12 +16,14 @@ from pathlib import Path
 from starlette.applications import Starlette
 from starlette.config import Config
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from server.errors import TooLarge, handlers
-from server.jobs.runner import PATIENCE_SECONDS, Jobs
+from server.jobs.download import AudioDownload
+from server.jobs.runner import Jobs
+from server.jobs.store import PRIORITY_DUE_SECONDS
 from server.scheduler import Scheduler
 from server.shutdown import GracefulShutdown
 from server.stats import Stats
@@ -59,7 +61,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict]:
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
         os._exit(1)  # raising would bury the sentence in the server's own traceback
     shutdown = GracefulShutdown(GRACE)
-    with shutdown.on_signal(jobs.park):
+    with shutdown.on_signal(jobs.pause_jobs):
         yield {"tts": tts, "scheduler": scheduler, "stats": stats, "load": load, "jobs": jobs, "shutdown": shutdown}
         await jobs.close()
 
@@ -82,11 +84,11 @@ async def read_speech(request: Request) -> tuple[Speech, str | None]:
 
 
 async def status(request: Request) -> Response:
-    return JSONResponse(request.state.jobs.status(request.path_params["id"]))
+    return JSONResponse(await request.state.jobs.status(request.path_params["id"]))
 
 
 async def result(request: Request) -> Response:
-    return FileResponse(request.state.jobs.result(request.path_params["id"]), media_type="audio/wav")
+    return AudioDownload(await request.state.jobs.result(request.path_params["id"]))
 
 
 async def cancel(request: Request) -> Response:
@@ -115,8 +117,8 @@ def parse_json(body: bytes) -> tuple[Speech, str | None]:
     later, priority = wanted.pop("async", False), wanted.pop("priority", None)
     if not isinstance(later, bool):
         raise BadSpeech("async must be true or false", "async")
-    if priority is not None and (not isinstance(priority, str) or priority.lower() not in PATIENCE_SECONDS):
-        raise BadSpeech(f"priority must be one of {', '.join(PATIENCE_SECONDS)}", "priority")
+    if priority is not None and (not isinstance(priority, str) or priority.lower() not in PRIORITY_DUE_SECONDS):
+        raise BadSpeech(f"priority must be one of {', '.join(PRIORITY_DUE_SECONDS)}", "priority")
     if priority is not None and not later:
         raise BadSpeech('priority orders speech that is made later: send "async": true with it', "priority")
     return make_speech(wanted), (priority or "normal").lower() if later else None
@@ -167,7 +169,7 @@ async def health(request: Request) -> Response:
         {
             "status": "healthy",
             "model": tts.model,
-            "message": f"{doing}; jobs wait: {state.jobs.held_by}" if state.jobs.held_by else doing,
+            "message": "; ".join(filter(None, (doing, state.jobs.trouble))),
             "stats": {
                 "total_requests": completed + failed + stats.listening,
                 "completed_requests": completed,
@@ -200,7 +202,9 @@ async def describe(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    return JSONResponse({"status": "ready"})  # the socket opens after start-up: before that, connections are refused
+    # The socket opens after start-up: before that, connections are refused. Without a place for jobs speech goes on.
+    problem = request.state.jobs.storage_problem
+    return JSONResponse({"status": "ready"} | ({"jobs": f"not accepted: {problem}"} if problem else {}))
 
 
 async def index(request: Request) -> Response:

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 import torch
 
-from engine import checkpoint, device
+from engine import checkpoint, device, fingerprint
 from engine.checkpoint import ModelUnavailable
 from engine.mel import log_mel
 from engine.sampler import Sampler
@@ -54,6 +54,8 @@ class Voice:
     gain: float
     """What the speech is multiplied by: quiet references are raised before conditioning."""
     prompt: Prompt
+    fingerprint: str
+    """Of the reference and the model: who has it can speak what was promised with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ class TTS:
             if loaded.durations
             else CharTokenizer(loaded.vocab, loaded.tokenizer)
         )
+        self._fingerprint = fingerprint.of_checkpoint(loaded)
         self.voices = {path.stem: self._voice(path) for path in sorted(voices.glob("*.wav"))}
         if DEFAULT_VOICE not in self.voices:
             raise ValueError(f"{voices} needs {DEFAULT_VOICE}.wav and {DEFAULT_VOICE}.txt (its transcript)")
@@ -120,6 +123,7 @@ class TTS:
             raise ValueError(
                 f"{path} lasts {len(samples) / rate:.1f} s; {self.model} takes references of {MIN_REFERENCE_SECONDS} to {longest:.1f} s"
             )
+        identity = fingerprint.of_reference(self._fingerprint, samples, rate, said)
         rms = max(1e-4, float(np.sqrt(np.mean(samples**2))))
         gain = min(1.0, rms / audio.REFERENCE_RMS)
         samples = audio.resample(samples / gain, rate)
@@ -134,6 +138,7 @@ class TTS:
             mel,
             gain,
             self._tokenizer.prompt(said, frames),
+            identity,
         )
 
     def plan(self, speech: Speech) -> Plan:

@@ -1,7 +1,9 @@
-"""Lists of seconds to figures: quantiles, medians with the interval they are known to, paired ratios. Knows no servers."""
+"""Lists of seconds to figures: quantiles, medians with the interval they are known to, paired ratios. Knows no
+servers."""
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,8 @@ def quantiles(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def median(values: Sequence[float]) -> dict[str, float] | None:
-    """The median, the 95 % interval it lies in (order statistics, no assumption about the distribution), and the middle 90 % of the values."""
+    """The median, the 95 % interval it lies in (order statistics, no assumption about the distribution), and the middle
+    90 % of the values."""
     if not values:
         return None
     ordered = sorted(values)
@@ -38,7 +41,7 @@ def paired(mine: dict[int, float], theirs: dict[int, float]) -> list[float]:
     return [mine[visit] / theirs[visit] for visit in mine if visit in theirs]
 
 
-def summary(tally: Tally, direct: Tally) -> dict:
+def summary(tally: Tally, direct: Tally) -> dict[str, Any]:
     """One rival's row: seconds, MB, and ratios of this rival over direct."""
     rounds = tally.rounds
     return {
@@ -73,11 +76,11 @@ def summary(tally: Tally, direct: Tally) -> dict:
     }
 
 
-def everyone(tallies: dict[str, Tally]) -> dict[str, dict]:
+def everyone(tallies: dict[str, Tally]) -> dict[str, dict[str, Any]]:
     return {name: summary(tally, tallies["direct"]) for name, tally in tallies.items()}
 
 
-def standing(tallies: dict[str, Tally]) -> dict:
+def standing(tallies: dict[str, Tally]) -> dict[str, Any]:
     """The direct server that stood beside all rivals, against the engine in process: the most pairs of all."""
     rounds = [r for tally in tallies.values() for r in tally.rounds]
     over = [r["direct_last"] - r["inprocess"] for r in rounds]

@@ -1,4 +1,5 @@
-"""The engine without any server: a JSON request per line in, the seconds it took in process out. What every rival is measured against.
+"""The engine without any server: a JSON request per line in, the seconds it took in process out. What every rival is
+measured against.
 
 Try: echo '{"text": "Hello there."}' | python -m bench.inprocess
 """

@@ -1,4 +1,5 @@
-"""A server as a process: started on a free port of loopback, ready, stopped. For tests and bench alike; knows nothing of what it serves.
+"""A server as a process: started on a free port of loopback, ready, stopped. For tests and bench alike; knows nothing
+of what it serves.
 
 Try: python -m bench.launcher        (`uvicorn app:app` until it is ready, and how long that took)
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 120, 60, 0.01
+READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 120, 60, 0.005
 
 Command = Callable[[int], list[str]]
 """The command line of a server that listens on the given port."""
@@ -51,8 +52,8 @@ class Server:
         own_session: bool = False,
         **environment: str,
     ):
-        """`ready`: a path that answers 200 when it is; `own_session`: a signal to the group reaches all that it starts, and
-        Ctrl+C in the terminal does not. Jobs are kept beside the log unless TTS_OUTPUTS says otherwise."""
+        """`ready`: a path that answers 200 when it is; `own_session`: a signal to the group reaches all that it starts,
+        and Ctrl+C in the terminal does not. Jobs are kept beside the log unless TTS_OUTPUTS says otherwise."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]

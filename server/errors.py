@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ExceptionHandler
 
-from server.jobs.runner import NotFinished, NotKept, UnknownJob
+from server.jobs.store import JobStorageError, NotFinished, UnknownJob
 from server.shutdown import ShuttingDown
 from speech.request import BadSpeech, UnknownVoice
 
@@ -45,7 +45,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
     TooLarge: Refusal(413, param="text", close=True),
     ServerBusy: Refusal(503, "server_error", code="full"),
     ShuttingDown: Refusal(503, "server_error", code="stopping", retry_after=10),
-    NotKept: Refusal(503, "server_error", code="not_kept", retry_after=60),
+    JobStorageError: Refusal(503, "server_error", code="not_kept", retry_after=60),
 }
 """Whatever is not here is a bug: 500, and its traceback is in the log."""
 

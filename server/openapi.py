@@ -1,6 +1,6 @@
 """The routes in OpenAPI's words, with the limits that Speech itself checks."""
 
-from server.jobs.runner import PATIENCE_SECONDS, STATES
+from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
 from speech.request import DEFAULT_VOICE, MOST_STEPS, SPEEDS
 
 NUMBER = {"type": "number"}
@@ -29,12 +29,13 @@ JOB = {
     "properties": {
         "request_id": TEXT,
         "status": {"enum": [*STATES, "removed"]},
-        "priority": {"enum": list(PATIENCE_SECONDS)},
+        "priority": {"enum": list(PRIORITY_DUE_SECONDS)},
         "created": NUMBER,
         "seed": {"type": "integer"},
         "progress": {"type": "number", "minimum": 0, "maximum": 1},
         "queue_position": {"type": "integer", "minimum": 1},
         "error": TEXT,
+        "blocked_reason": {"type": "string", "description": "what it waits for, other than its turn"},
         "result": {"type": "object", "required": ["output_path", "url", "sample_rate", "duration", "processing_time"]},
     },
 }
@@ -58,7 +59,7 @@ def description(most_characters: int) -> dict:
     }
     later = {
         "async": {"type": "boolean", "default": False},
-        "priority": {"enum": list(PATIENCE_SECONDS), "description": "with async only"},
+        "priority": {"enum": list(PRIORITY_DUE_SECONDS), "description": "with async only"},
     }
     wav = {"description": "the speech", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
     job_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}

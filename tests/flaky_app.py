@@ -7,7 +7,7 @@ from tts_core import TTS
 __all__ = ["app"]
 
 jobs.BACK_OFF_SECONDS = 0.1, 0.1, 0.1  # type: ignore[assignment]
-jobs.LOOK_SECONDS = 0.05
+jobs.POLL_SECONDS = 0.05
 speak, left = TTS.speak, {"Twice.": 2, "Often.": 99}
 
 

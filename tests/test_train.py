@@ -1,4 +1,5 @@
-"""The recipe: alignment hands out every frame, a killed run goes on as if nothing had happened, the whole of it runs."""
+"""The recipe: alignment hands out every frame, a killed run goes on as if nothing had happened, the whole of it
+runs."""
 
 import os
 import re
@@ -13,6 +14,7 @@ import torch
 from conftest import ROOT
 
 import tts_core
+from speech.request import Speech
 from train import align
 
 needs_teachers = pytest.mark.skipif(
@@ -25,14 +27,16 @@ from pathlib import Path
 import sys
 import torch
 from train import flow, loop
-flow.ARCH = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, text_mask_padding=False, conv_layers=1, pe_attn_head=None)
+flow.ARCH = dict(
+    dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, text_mask_padding=False, conv_layers=1, pe_attn_head=None
+)
 flow.BATCH_FRAMES = 1536
 loop.CHECKPOINT_SECONDS = 0
 flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
 """
 
 
-def test_every_frame_goes_to_one_symbol():
+def test_every_frame_goes_to_one_symbol() -> None:
     segments = [
         ("pau", 5),
         ("hh", 9),
@@ -60,8 +64,8 @@ def test_every_frame_goes_to_one_symbol():
 
 
 @pytest.fixture(scope="module")
-def toy_corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
+def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("corpus")
     subprocess.run(
         [sys.executable, "-m", "train.corpus", "--utterances", "30", "--out", str(folder)],
         cwd=ROOT,
@@ -72,8 +76,8 @@ def toy_corpus(tmp_path_factory) -> Path:
 
 
 @needs_teachers
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
-    def start(out: Path) -> subprocess.Popen:
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus: Path, tmp_path: Path) -> None:
+    def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)],
             cwd=ROOT,
@@ -100,7 +104,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
 
 
 @needs_teachers
-def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
+def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path: Path) -> None:
     folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
     done = subprocess.run(
         [sys.executable, "-m", "train", "--utterances", "40", "--steps", "10", *folders],
@@ -115,5 +119,5 @@ def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
         assert last < first, f"{name}: {values}"
     assert set(losses) == {"flow", "guide", "vocoder"}
     tts = tts_core.TTS(tmp_path / "model", tmp_path / "voices")
-    plan = tts.plan(tts_core.Speech("Hello there.", steps=1))
+    plan = tts.plan(Speech("Hello there.", steps=1))
     assert sum(map(len, tts.samples(plan))) == plan.samples

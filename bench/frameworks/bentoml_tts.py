@@ -18,7 +18,7 @@ class Speaker:
     def __init__(self) -> None:
         self.tts = TTS()
 
-    @bentoml.api(route="/tts")
+    @bentoml.api(route="/tts")  # type: ignore[untyped-decorator]
     def speak(
         self, text: str, voice: str = "default", speed: float = 1.0, seed: int | None = None, steps: int | None = None
     ) -> Annotated[Generator[bytes, None, None], bentoml.validators.ContentType("audio/wav")]:

@@ -1,6 +1,7 @@
 """Ray Serve in its documented way: a FastAPI ingress, one replica that holds the model, a StreamingResponse.
 
-One speech at a time, by a lock: several in one process would only share the same cores. Ray's own health route is /-/healthz.
+One speech at a time, by a lock: several in one process would only share the same cores. Ray's own health route is
+/-/healthz.
 
 Try: python -m bench.frameworks.ray_tts 8000
 """
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
@@ -20,6 +22,9 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only
 
 import ray
 from ray import serve
+
+if TYPE_CHECKING:
+    from speech.request import Speech
 
 http = FastAPI()
 
@@ -42,7 +47,7 @@ class Speaker:
             raise HTTPException(400, str(error)) from None
         return StreamingResponse(self.sound(speech), media_type="audio/wav")
 
-    def sound(self, speech) -> Iterator[bytes]:
+    def sound(self, speech: "Speech") -> Iterator[bytes]:
         from speech.audio import pcm16, wav_header
 
         with self.lock:
@@ -52,11 +57,11 @@ class Speaker:
                 yield pcm16(samples)
 
     @http.get("/health")
-    async def health(self) -> dict:
+    async def health(self) -> dict[str, Any]:
         return {"status": "healthy"}
 
     @http.get("/ready")
-    async def ready(self) -> dict:
+    async def ready(self) -> dict[str, Any]:
         return {"status": "ready"}
 
 

@@ -1,7 +1,8 @@
 """One layer: the direct server, but every step of the model runs in an executor's thread. Nothing else differs.
 
-With ALL=1 the model is also loaded, and plans, in that thread. It matters on CPUs: each thread that has computed in parallel, if only once,
-has an OpenMP team of its own, and as soon as the teams together are more than the cores, none of them spins at its barriers any more.
+With ALL=1 the model is also loaded, and plans, in that thread. It matters on CPUs: each thread that has computed in
+parallel, if only once, has an OpenMP team of its own, and as soon as the teams together are more than the cores, none
+of them spins at its barriers any more.
 
 Try: uvicorn bench.layered.executor:app
 """
@@ -46,5 +47,5 @@ def _next(generator: Iterator[Item | None]) -> tuple[Item | None] | None:
 
 Scheduler.drive = drive  # type: ignore[method-assign]
 if os.environ.get("ALL"):
-    load = direct.TTS
-    direct.TTS = lambda *where: _executor.submit(load, *where).result()  # type: ignore[assignment, misc]
+    load = vars(direct)["TTS"]
+    vars(direct)["TTS"] = lambda *where: _executor.submit(load, *where).result()

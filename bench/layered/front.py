@@ -1,7 +1,8 @@
-"""The door that all layered servers share: the request read, the errors told, a whole WAV sent. Knows nothing of what lies behind it.
+"""The door that all layered servers share: the request read, the errors told, a whole WAV sent. Knows nothing of what
+lies behind it.
 
-Each of them gives it `speak(speech) -> bytes` and what its /health tells. Nothing of the direct server is imported but what it says a
-Speech is, so that nobody carries its start-up or memory.
+Each of them gives it `speak(speech) -> bytes` and what its /health tells. Nothing of the direct server is imported but
+what it says a Speech is, so that nobody carries its start-up or memory.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
@@ -32,7 +34,8 @@ def cores_for(models: int) -> int:
 
 
 def share_cores(threads: int) -> None:
-    """Each of several models computes on so many cores, that they do not fight over all of them; 0 leaves the engine's own choice."""
+    """Each of several models computes on so many cores, that they do not fight over all of them; 0 leaves the engine's
+    own choice."""
     if threads and "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
 
@@ -48,7 +51,7 @@ def wav(samples: np.ndarray) -> bytes:
     return wav_header(len(samples)) + pcm16(samples)
 
 
-def parse(body: bytes) -> tuple[Speech, dict]:
+def parse(body: bytes) -> tuple[Speech, dict[str, Any]]:
     """What to say, and what is not about the speech itself: async, priority. Raises BadSpeech."""
     try:
         wanted = json.loads(body)
@@ -63,7 +66,7 @@ def parse(body: bytes) -> tuple[Speech, dict]:
 def front(
     speak: Callable[[Speech], Awaitable[bytes]],
     start: Start,
-    health: Callable[[], dict],
+    health: Callable[[], dict[str, Any]],
     *routes: Route,
     errors: dict[type[Exception], int] | None = None,
 ) -> Starlette:

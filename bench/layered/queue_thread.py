@@ -1,7 +1,7 @@
 """A queue, one worker thread and a lock; callers poll for their result (source system S1).
 
-The synchronous caller's handler puts the text into the queue and looks every POLL_SECONDS whether it is done; `"async": true` answers
-with an id at once, for GET /tts/status/<id>.
+The synchronous caller's handler puts the text into the queue and looks every POLL_SECONDS whether it is done; `"async":
+true` answers with an id at once, for GET /tts/status/<id>.
 
 Try: uvicorn bench.layered.queue_thread:app
 """
@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -40,7 +41,7 @@ class QueueServer:
 
     def __init__(self) -> None:
         self._queue: queue.Queue[tuple[str, Speech] | None] = queue.Queue()
-        self._requests: dict[str, dict] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._processing = False
 
@@ -94,7 +95,7 @@ class QueueServer:
         self._queue.put((name, speech))
         return name
 
-    def get(self, name: str) -> dict:
+    def get(self, name: str) -> dict[str, Any]:
         with self._lock:
             if name not in self._requests:
                 raise UnknownRequest(f"there is no request {name[:40]!r}")
@@ -128,7 +129,7 @@ class QueueServer:
             raise UnknownRequest(f"request is {found['status']}")
         return FileResponse(found["result"]["output_path"], media_type="audio/wav")
 
-    def health(self) -> dict:
+    def health(self) -> dict[str, Any]:
         return {
             "stats": {
                 "queue_size": self._queue.qsize() + self._processing,

@@ -1,9 +1,10 @@
 """Jobs with priorities under semaphores and limits (source system S4).
 
-Every request becomes a job in a priority queue: urgent, high, normal, low, and inside a level first come first served. A job starts when
-there is a place among JOBS (3) and, for its speech, among TTS_PLACES (2), and while CPU and memory are below their limits: above them
-it waits. VISUAL_PLACES (4) bound the pictures of the system it comes from; here that is the making of the WAV. A job that breaks is
-retried RETRIES times with a back-off. A monitor looks every 30 s, and at once when a job cannot start.
+Every request becomes a job in a priority queue: urgent, high, normal, low, and inside a level first come first served.
+A job starts when there is a place among JOBS (3) and, for its speech, among TTS_PLACES (2), and while CPU and memory
+are below their limits: above them it waits. VISUAL_PLACES (4) bound the pictures of the system it comes from; here that
+is the making of the WAV. A job that breaks is retried RETRIES times with a back-off. A monitor looks every 30 s, and at
+once when a job cannot start.
 
 Try: uvicorn bench.layered.resource_managed:app --timeout-graceful-shutdown 5
 """
@@ -17,6 +18,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 from starlette.requests import Request
@@ -74,7 +76,7 @@ class Resources:
 
     @property
     def room(self) -> bool:
-        return self.cpu < CPU_LIMIT and self.memory < MEMORY_LIMIT
+        return bool(self.cpu < CPU_LIMIT and self.memory < MEMORY_LIMIT)
 
     async def monitor(self) -> None:
         while True:
@@ -88,7 +90,7 @@ class Server:
         self._waiting: list[Job] = []
         self._wake = asyncio.Event()
         self._numbers = itertools.count()
-        self._tasks: set[asyncio.Task] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.finished: list[str] = []
         """Texts in the order in which they were finished, the last hundred."""
 
@@ -181,7 +183,7 @@ class Server:
     async def status(self, request: Request) -> Response:
         return JSONResponse(self.health())
 
-    def health(self) -> dict:
+    def health(self) -> dict[str, Any]:
         return {
             "cpu": self.resources.cpu,
             "memory": self.resources.memory,

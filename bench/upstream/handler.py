@@ -1,11 +1,13 @@
 """Upstream's own F5TTS.infer behind a plain FastAPI handler, with the checkpoint that the others use.
 
-Upstream does all of a request: it reads the reference's file, conditions, solves, vocodes and cross-fades. Only the words are prepared here,
-because this checkpoint reads phonemes with planned lengths and upstream knows no such tokenizer: the chunks, tokens and frames are the
-direct server's, so both compute the same frames. One speech at a time, by a lock: upstream seeds the whole process.
+Upstream does all of a request: it reads the reference's file, conditions, solves, vocodes and cross-fades. Only the
+words are prepared here, because this checkpoint reads phonemes with planned lengths and upstream knows no such
+tokenizer: the chunks, tokens and frames are the direct server's, so both compute the same frames. One speech at a time,
+by a lock: upstream seeds the whole process.
 
-STREAM=1 does what f5_tts.socket_server does (a chunk is sent when it is vocoded, without a cross-fade). That server itself cannot take a
-local checkpoint: it fetches the vocoder, and the default checkpoint before it has read its options, from the hub.
+STREAM=1 does what f5_tts.socket_server does (a chunk is sent when it is vocoded, without a cross-fade). That server
+itself cannot take a local checkpoint: it fetches the vocoder, and the default checkpoint before it has read its
+options, from the hub.
 
 Try: uvicorn bench.upstream.handler:app        (needs FFmpeg's libraries for torchaudio.load)
 """
@@ -16,6 +18,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from importlib.resources import files
+from typing import Any
 
 import f5_tts.infer.utils_infer as utils
 import numpy as np
@@ -79,7 +82,7 @@ class Words:
             found[f"{number} {text}"] = chunk
         return found
 
-    def options(self, speech: Speech) -> dict:
+    def options(self, speech: Speech) -> dict[str, Any]:
         return {
             "nfe_step": speech.steps or self._steps,
             "cfg_strength": self._cfg if speech.cfg_strength is None else speech.cfg_strength,
@@ -90,7 +93,8 @@ class Words:
 
 
 class Upstream:
-    """F5TTS as it comes, given our words: its chunker returns our chunks, its tokenizer nothing, its sampler our tokens and frames."""
+    """F5TTS as it comes, given our words: its chunker returns our chunks, its tokenizer nothing, its sampler our tokens
+    and frames."""
 
     def __init__(self) -> None:
         self.words, self.lock = Words(), threading.Lock()
@@ -106,7 +110,7 @@ class Upstream:
         self._chunks: dict[str, Chunk] = {}
         sample = self.model.ema_model.sample
 
-        def planned(cond, text, duration, **options):
+        def planned(cond: Any, text: list[str], duration: int, **options: Any) -> Any:
             chunk = next(chunk for key, chunk in self._chunks.items() if text[0].endswith(key))
             return sample(cond=cond, text=[self.words.tokens(chunk)], duration=chunk.frames, **options)
 
@@ -160,7 +164,7 @@ def _silent(*_: object) -> None:
 
 
 @contextlib.asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[dict]:
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     device.choose("cpu")  # as many threads as the others
     yield {"upstream": Upstream()}
 
