@@ -204,9 +204,9 @@ class TTS:
     def _chunk(self, voice: Voice, piece: Piece, speed: float, joined: bool, frames: int | None = None) -> Chunk:
         pause = round(piece.pause * SAMPLE_RATE)
         joined = joined and not pause
-        chunk = voice.prompt.chunk(piece.text, piece.language, speed, joined, frames)
+        chunk = voice.prompt.chunk(piece.text, speed, joined, frames, piece.language)
         if frames is None and chunk.frames < len(voice.mel) + MIN_FRAMES:
-            chunk = voice.prompt.chunk(piece.text, piece.language, speed, joined, MIN_FRAMES)
+            chunk = voice.prompt.chunk(piece.text, speed, joined, MIN_FRAMES, piece.language)
         return replace(chunk, pause=pause) if pause else chunk
 
     def _fitted(

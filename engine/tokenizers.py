@@ -39,8 +39,12 @@ class Prompt(Protocol):
     @property
     def frames(self) -> int: ...
 
-    def chunk(self, text: str, language: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
-        """`text` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it."""
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        """`text` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it.
+
+        `language`: of the text; None: told by its words, or the reference's."""
 
     def max_bytes(self, frames: float, speed: float) -> int:
         """How much text fits so many frames."""
@@ -85,7 +89,9 @@ class CharPrompt:
     text: str
     frames: int
 
-    def chunk(self, text: str, language: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
         ids = self.tokenizer.ids(self.text + text)
         if frames is None:
             pace = 0.3 if utf8_bytes(text) < 10 else speed
@@ -137,8 +143,10 @@ class PhonemePrompt:
     language: str
     bytes: int
 
-    def chunk(self, text: str, language: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
-        symbols = _ended(self.tokenizer.symbols(text, language), ",")
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        symbols = _ended(self.tokenizer.symbols(text, language or language_of(text, self.language)), ",")
         expected = self.tokenizer.predict_durations([" ", *symbols])[1:] * self.pace / speed
         lead = JOIN_FRAMES if joined else LEAD_FRAMES
         if frames is None:
