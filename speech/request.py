@@ -1,6 +1,7 @@
 """What is asked for. Knows the limits of every field, nothing of models or HTTP."""
 
 import math
+import re
 from dataclasses import dataclass
 
 from speech.text import clean, control_character
@@ -8,6 +9,7 @@ from speech.text import clean, control_character
 DEFAULT_VOICE = "default"
 MOST_STEPS = 64
 SPEEDS = 0.25, 4.0
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 class BadSpeech(ValueError):
@@ -38,6 +40,10 @@ class Speech:
     """Solver steps, 1 to 64; None: the checkpoint's own (7). More is slower and seldom better."""
     cfg_strength: float | None = None
     """Guidance, 0 to 10; None: the checkpoint's own. 0 halves the work."""
+    language: str | None = None
+    """Of the text, as `en`, `vi`, `zh`; None: told by its words, sentence by sentence."""
+    normalize: bool | None = None
+    """Numbers, signs, abbreviations and markup are read as words; false leaves the text as it is. None: the server's choice."""
 
     def __post_init__(self) -> None:
         _check(isinstance(self.text, str), "text", "must be a string")
@@ -70,6 +76,12 @@ class Speech:
             "cfg_strength",
             "must be a number from 0 to 10",
         )
+        _check(
+            self.language is None or (isinstance(self.language, str) and bool(_LANGUAGE.fullmatch(self.language))),
+            "language",
+            "must be a language's short name, as en, en-gb, vi or zh",
+        )
+        _check(self.normalize is None or isinstance(self.normalize, bool), "normalize", "must be true or false")
 
 
 def _check(ok: bool, field: str, rule: str) -> None:
