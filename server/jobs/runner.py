@@ -77,6 +77,8 @@ class Jobs:
         self._wake = asyncio.Event()
         self._work: dict[str, _Work] = {}
         self._counts = dict.fromkeys(STATES, 0)
+        with contextlib.suppress(JobStorageError):  # nobody is served yet, so nobody waits for it
+            self._counts = self._store.counts()
         self._orphans: dict[str, float] = {}
         self.storage_problem: str | None = None
         """Why no job is accepted, in words."""
