@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES, Job, JobStorageError, JobStore
 from server.jobs.table import MIN_FREE_BYTES
+from server.planning import planned
 from server.scheduler import BackgroundTask, Scheduler
 from server.stats import Stats
 from server.system_load import SystemLoad
@@ -91,7 +92,7 @@ class Jobs:
     async def accept(self, speech: Speech, priority: str) -> dict[str, object]:
         """On disk when this returns. Raises what `TTS.planning` raises, and JobStorageError."""
         await self._stored(self._store.check)
-        plan = await self._scheduler.result(self._tts.planning(speech), BackgroundTask())
+        plan = await planned(self._scheduler, self._tts, speech, BackgroundTask())
         # Whoever speaks it, whenever and however often: the same sound.
         settled = replace(speech, seed=plan.seed, steps=plan.steps, cfg_strength=plan.cfg_strength)
         now = time.time()
