@@ -7,8 +7,13 @@ Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav        
 
 import argparse
 import io
+import os
+import signal
 import sys
 from pathlib import Path
+
+if __name__ == "__main__":  # Ctrl+C while modules are loaded: there is nothing yet to save or to say
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from subtitles import check, cues
 from subtitles.console import say, warn
@@ -104,12 +109,12 @@ def work(chosen: argparse.Namespace, interrupt: Interrupt) -> int:
 
 
 def main() -> int:
-    interrupt = Interrupt()
-    interrupt.install()
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its number
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     chosen = parser().parse_args()
+    interrupt = Interrupt()
+    interrupt.install()
     try:
         return work(chosen, interrupt)
     except KeyboardInterrupt:

@@ -48,11 +48,11 @@ class Block(NamedTuple):
 
 def read_blocks(path: Path) -> tuple[list[Block], str]:
     """In the order of the file, and the encoding they were read with. Raises BadSubtitle, OSError."""
-    if path.stat().st_size > MAX_BYTES:
-        raise BadSubtitle(
-            f"{path} has {path.stat().st_size / 1e6:.0f} MB, too many for subtitles; is it the film itself?"
-        )
-    text, encoding = _decoded(path)
+    with path.open("rb") as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise BadSubtitle(f"{path} has over {MAX_BYTES / 1e6:.0f} MB, too many for subtitles; is it the film itself?")
+    text, encoding = _decoded(path, raw)
     lines = re.sub(r"\r*\n|\r", "\n", text).split("\n")  # CR CR LF is what a twice converted file has
     if _ASS.search(text):
         timed, canonical = _ass(path, lines), "ass"
@@ -80,8 +80,7 @@ def _plain(event: pysubs2.SSAEvent) -> str:
     return pysubs2.SSAEvent(text=words).plaintext
 
 
-def _decoded(path: Path) -> tuple[str, str]:
-    raw = path.read_bytes()
+def _decoded(path: Path, raw: bytes) -> tuple[str, str]:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw.decode("utf-16", "replace"), "utf-16"
     if b"\0" not in raw:  # in UTF-16 every other byte is 0, and UTF-8 would take them for characters

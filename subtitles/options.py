@@ -17,6 +17,7 @@ FITTED_SPEEDS = 0.252, 3.95
 MIN_SECONDS = 0.25
 """Shorter than this no speech is asked for: a server has no frames for it."""
 
+MAX_MAP_BYTES = 1_000_000
 TURN_PAUSE_SECONDS = 0.25
 """Between two voices in one cue: as long as people leave between their turns."""
 
@@ -123,10 +124,13 @@ def _is_address(url: str) -> bool:
 
 
 def read_voices(file: Path) -> dict[str, str]:
+    with file.open("rb") as opened:
+        raw = opened.read(MAX_MAP_BYTES + 1)
+    check(len(raw) <= MAX_MAP_BYTES, f"{file} is no map of voices: it has over {MAX_MAP_BYTES / 1e6:.0f} MB")
     try:
-        named = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadUsage(f"{file}: {error}") from None
+        named = tomllib.loads(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise BadUsage(f"{file}: {'it is nested too deeply' if isinstance(error, RecursionError) else error}") from None
     for speaker, voice in named.items():
         check(isinstance(voice, str), f'{file}: {speaker} needs the name of a voice, such as {speaker} = "default"')
     return {speaker.casefold(): voice for speaker, voice in named.items()}

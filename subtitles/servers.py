@@ -21,8 +21,8 @@ from subtitles.wav import BadWav, WavReceiver
 
 TIMEOUTS = httpx.Timeout(connect=5, read=300, write=30, pool=None)
 """read: a busy server, or a large model on a CPU, may take minutes to its first sound."""
-WORDS_SECONDS = 30
-"""For a whole answer that is words, not sound."""
+WORDS_SECONDS, SOUND_SECONDS = 30, 3600
+"""For a whole answer in words, and for one in sound: bytes that come one by one do not hold a run for ever."""
 TRIES = 5
 """Of a cue whose replies are broken: a server that stumbles is worth asking again, a cue it cannot speak is not."""
 FIRST_REST, MAX_REST = 0.25, 10.0  # seconds, doubled with every failure in a row
@@ -145,6 +145,7 @@ class Servers:
     async def _speak_once(self, request: dict[str, str | float | int], part: Path) -> float:
         async with (
             self._least_busy() as server,
+            asyncio.timeout(SOUND_SECONDS),
             server.http.stream("POST", f"{server.url}/tts", json=request) as reply,
         ):
             kind = reply.headers.get("content-type", "no content type")

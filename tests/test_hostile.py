@@ -319,6 +319,16 @@ def test_two_quick_ctrl_c_are_one(film: Path, out: Path, gap: float) -> None:
         assert len(server.asked) == 12 - len(kept["completed"])
 
 
+def test_ctrl_c_at_any_moment_of_the_start_is_quiet(film: Path, out: Path) -> None:
+    with scripted(lambda server, line: 0.2) as server:
+        for hundredths in range(4, 100, 8):
+            with working(film, out, servers=[server]) as process:
+                time.sleep(hundredths / 100)  # a moment of the start, whichever it is
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=10)
+                assert "Traceback" not in errors and process.returncode in (130, -signal.SIGINT), (hundredths, errors)
+
+
 def test_ctrl_c_while_the_track_is_mixed_leaves_no_half_of_one(film: Path, out: Path, tmp_path: Path) -> None:
     make_film(film, [f"Line {i}." for i in range(12)], slot=3000)
     track = tmp_path / "track.wav"
