@@ -10,16 +10,13 @@ class Interrupt:
     """Install it once at start. Inside cancels() it cancels the task, elsewhere it raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
-        self._heard = False
         self._stop: Callable[[], object] | None = None
 
     def install(self) -> None:
         signal.signal(signal.SIGINT, self._on_signal)
 
     def _on_signal(self, *_: object) -> None:
-        if self._heard:
-            return
-        self._heard = True
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # to the very end: Python gives other handlers up before that
         if self._stop is None:
             raise KeyboardInterrupt
         self._stop()

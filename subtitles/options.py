@@ -115,11 +115,11 @@ def pauses(texts: int) -> float:
 
 def _is_address(url: str) -> bool:
     try:
-        split, parsed = urlsplit(url), httpx.URL(url)
-        port = split.port  # raises ValueError past 65535
+        split, host = urlsplit(url), httpx.URL(url).host  # which raise ValueError for a name that is none
+        port = split.port  # and for one past 65535
     except (ValueError, httpx.InvalidURL):
         return False
-    named = split.scheme in ("http", "https") and bool(split.hostname) and bool(parsed.host)
+    named = split.scheme in ("http", "https") and bool(split.hostname) and bool(host)
     return named and port != 0 and not split.query and not split.fragment
 
 

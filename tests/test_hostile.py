@@ -197,7 +197,7 @@ def test_no_escape_sequence_of_a_name_reaches_the_terminal(tmp_path: Path, out: 
     (tmp_path / "map.toml").write_text('anna = "rms"')
     with scripted(voices=[SEQUENCE]) as server:
         assert_harmless(work(film, out, "--voice", "none", servers=[server], expect=2))
-        assert_harmless(work(film, out, "--voices", str(tmp_path / "map.toml"), servers=[server], expect=2))
+        assert_harmless(work(film, out, "--voices", str(tmp_path / "map.toml"), servers=[server]))
     with scripted(model=SEQUENCE) as server, scripted(model="other") as other:
         assert_harmless(work(film, out, servers=[server, other], expect=2))
         assert_harmless(work(film, out, "--check", servers=[server]))
@@ -364,7 +364,7 @@ def test_two_voices_of_one_cue_in_different_formats_fail_in_words(tmp_path: Path
 
 
 def test_two_voices_of_one_cue_share_its_room(tmp_path: Path, out: Path) -> None:
-    film = make_film(tmp_path / "film.srt", ["- [Bob] Hello there.\n- [Amy] Bye.", "[Bob] Yes."], slot=1.3, speaks=1.2)
+    film = make_film(tmp_path / "film.srt", ["- [Bob] Hello there.\n- [Amy] Bye.", "[Bob] Yes."], slot=1.5, speaks=1.2)
     (tmp_path / "map.toml").write_text('Bob = "default"\nAmy = "rms"')
     with scripted() as server:
         for _ in range(2):
@@ -372,7 +372,7 @@ def test_two_voices_of_one_cue_share_its_room(tmp_path: Path, out: Path) -> None
         said = [(line["voice"], line["text"]) for line in server.asked]
         assert said == [("default", "Hello there."), ("rms", "Bye."), ("default", "Yes.")]
         hello, bye = (line["duration"] for line in server.asked[:2])
-        assert hello + bye == pytest.approx(1.05, abs=0.002) and hello / bye == pytest.approx(0.9 / 0.5, abs=0.01)
+        assert hello + bye == pytest.approx(1.25, abs=0.002) and hello / bye == pytest.approx(0.9 / 0.5, abs=0.01)
         with wave.open(str(out / "audio_0000.wav")) as sound:
             assert sound.getnframes() == round(hello * 24_000) + 6000 + round(bye * 24_000)
             frames = sound.readframes(sound.getnframes())
