@@ -4,10 +4,11 @@ import argparse
 import functools
 import math
 import os
+import re
 import secrets
 import sys
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Prompt, To
 from engine.vocoder import Vocoder
 from speech import audio
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE
+from speech.reading.language import language_of
+from speech.reading.passages import Passage, Piece, joined, pieces, read
 from speech.request import DEFAULT_VOICE, SPEEDS, BadSpeech, Speech, UnknownVoice
-from speech.text import chunks_of, clean, language_of
+from speech.text import clean
 
 HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
@@ -32,6 +35,8 @@ CROSS_FADE_SAMPLES = 3600
 """0.15 s, as upstream joins chunks."""
 MIN_FRAMES = math.ceil(CROSS_FADE_SAMPLES / HOP_SAMPLES) + 1
 """Of speech in a chunk: what a cross-fade needs."""
+SENTENCES_AT_ONCE = 16
+"""Read between two yield points: about 10 ms."""
 MIN_REFERENCE_SECONDS = 1.0
 MAX_REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
@@ -60,10 +65,14 @@ class Plan:
     voice: Voice
     chunks: list[Chunk]
     samples: int
-    """Of the whole speech, cross-fades taken off."""
+    """Of the whole speech, pauses counted and cross-fades taken off."""
     seed: int
     steps: int
     cfg_strength: float
+    tail: int = 0
+    """Samples of silence that the speech ends with."""
+    unspoken: tuple[str, ...] = ()
+    """Words in a script that this checkpoint has no sounds for."""
 
     @property
     def seconds(self) -> float:
@@ -71,9 +80,14 @@ class Plan:
 
 
 class TTS:
-    """One model and its voices. Raises ModelUnavailable, ValueError for a device or voice that cannot be used."""
+    """One model and its voices. Raises ModelUnavailable, ValueError for a device or voice that cannot be used.
 
-    def __init__(self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto"):
+    `normalize`: whether a request that does not say is read into words."""
+
+    def __init__(
+        self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto", normalize: bool = True
+    ):
+        self._normalize = normalize
         self.device = device.choose(on)
         loaded = checkpoint.load(str(model))
         self.model, self._max_frames = loaded.name, loaded.max_seconds * SAMPLE_RATE / HOP_SAMPLES
@@ -136,11 +150,16 @@ class TTS:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
+        passages = yield from self._passages(voice, speech)
+        unspoken = self._unspoken(voice, passages)
+        ends = passages[-1].pause if not passages[-1].words else 0.0
+        passages = passages if not ends else passages[:-1]
+        tail = round(ends * SAMPLE_RATE)
         if speech.duration is None:
-            chunks = yield from self._chunks(voice, speech.text, speech.speed)
-            samples = self._joined_samples(voice, chunks)
+            chunks = yield from self._chunks(voice, passages, speech.speed)
+            samples = self._joined_samples(voice, chunks) + tail
         else:
-            chunks = yield from self._fitted(voice, speech.text, speech.duration)
+            chunks = yield from self._fitted(voice, passages, speech.duration, tail)
             samples = round(speech.duration * SAMPLE_RATE)
         return Plan(
             voice,
@@ -149,51 +168,81 @@ class TTS:
             secrets.randbits(63) if speech.seed is None else speech.seed,
             speech.steps or self._steps,
             self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength,
+            tail,
+            unspoken,
         )
 
-    def _chunks(self, voice: Voice, text: str, speed: float) -> Generator[None, None, list[Chunk]]:
+    def _passages(self, voice: Voice, speech: Speech) -> Generator[None, None, list[Passage]]:
+        """The text in words; marks and pictures alone are a short silence, so that a client's test text "." has an answer."""
+        normalize = self._normalize if speech.normalize is None else speech.normalize
+        found: list[Passage] = []
+        for passage in read(speech.text, speech.language, normalize, voice.language):
+            found.append(passage)
+            if not len(found) % SENTENCES_AT_ONCE:
+                yield
+        passages = joined(found)
+        return passages if any(p.words for p in passages) else [Passage(".", voice.language), *passages]
+
+    def _unspoken(self, voice: Voice, passages: list[Passage]) -> tuple[str, ...]:
+        """Raises BadSpeech when no word of the text has a sound."""
+        text = " ".join(passage.words for passage in passages)
+        unspoken = tuple(voice.prompt.unspoken(text))
+        if unspoken and not any(word not in unspoken for word in re.findall(r"[^\W_]+", text)):
+            raise BadSpeech(f"text has no word that {self.model} can speak: {', '.join(unspoken)[:80]}", "text")
+        return unspoken
+
+    def _chunks(self, voice: Voice, passages: list[Passage], speed: float) -> Generator[None, None, list[Chunk]]:
         chunks: list[Chunk] = []
-        for piece in self._pieces(voice, text, speed):
+        for piece in self._pieces(voice, passages, speed):
             chunks.append(self._chunk(voice, piece, speed, joined=bool(chunks)))
             yield
         return chunks
 
-    def _pieces(self, voice: Voice, text: str, speed: float) -> list[str]:
-        return chunks_of(text, voice.prompt.max_bytes(self._max_frames - len(voice.mel), speed))
+    def _pieces(self, voice: Voice, passages: list[Passage], speed: float) -> list[Piece]:
+        return pieces(passages, voice.prompt.max_bytes(self._max_frames - len(voice.mel), speed))
 
-    def _chunk(self, voice: Voice, piece: str, speed: float, joined: bool) -> Chunk:
-        chunk = voice.prompt.chunk(piece, speed, joined)
-        enough = chunk.frames >= len(voice.mel) + MIN_FRAMES
-        return chunk if enough else voice.prompt.chunk(piece, speed, joined, MIN_FRAMES)
+    def _chunk(self, voice: Voice, piece: Piece, speed: float, joined: bool, frames: int | None = None) -> Chunk:
+        pause = round(piece.pause * SAMPLE_RATE)
+        joined = joined and not pause
+        chunk = voice.prompt.chunk(piece.text, speed, joined, frames, piece.language)
+        if frames is None and chunk.frames < len(voice.mel) + MIN_FRAMES:
+            chunk = voice.prompt.chunk(piece.text, speed, joined, MIN_FRAMES, piece.language)
+        return replace(chunk, pause=pause) if pause else chunk
 
-    def _fitted(self, voice: Voice, text: str, duration: float) -> Generator[None, None, list[Chunk]]:
-        """Chunks that together last `duration`, at most HOP_SAMPLES - 1 samples more; each at the same pace."""
-        natural = self._joined_samples(voice, (yield from self._chunks(voice, text, 1.0))) / SAMPLE_RATE
-        pace = natural / duration
+    def _fitted(
+        self, voice: Voice, passages: list[Passage], duration: float, tail: int
+    ) -> Generator[None, None, list[Chunk]]:
+        """Chunks that together last `duration`, at most HOP_SAMPLES - 1 samples more; each at the same pace, pauses as asked."""
+        usual = yield from self._chunks(voice, passages, 1.0)
+        silence = (tail + sum(chunk.pause for chunk in usual)) / SAMPLE_RATE
+        natural = self._joined_samples(voice, usual) / SAMPLE_RATE - (silence - tail / SAMPLE_RATE)
+        pace = natural / (duration - silence) if duration > silence else math.inf
         if not SPEEDS[0] <= pace <= SPEEDS[1]:
             raise BadSpeech(
-                f"duration {duration} s is too far from the {natural:.2f} s this text takes; "
-                f"possible are {natural / SPEEDS[1]:.2f} to {natural / SPEEDS[0]:.2f} s",
+                f"duration {duration} s is too far from the {natural + silence:.2f} s this text takes; "
+                f"possible are {silence + natural / SPEEDS[1]:.2f} to {silence + natural / SPEEDS[0]:.2f} s",
                 "duration",
             )
-        pieces = self._pieces(voice, text, pace)
-        expected = [chunk.frames - len(voice.mel) for chunk in (yield from self._chunks(voice, text, pace))]
-        samples = round(duration * SAMPLE_RATE) + CROSS_FADE_SAMPLES * (len(pieces) - 1)
-        frames = math.ceil(samples / HOP_SAMPLES) + len(pieces)
+        cut = self._pieces(voice, passages, pace)
+        expected = [chunk.frames - len(voice.mel) for chunk in (yield from self._chunks(voice, passages, pace))]
+        joins = sum(not round(piece.pause * SAMPLE_RATE) for piece in cut[1:])
+        samples = round(duration * SAMPLE_RATE) - round(silence * SAMPLE_RATE) + CROSS_FADE_SAMPLES * joins
+        frames = math.ceil(samples / HOP_SAMPLES) + len(cut)
         shares = np.diff(np.round(np.cumsum([0, *expected]) * (frames / sum(expected))).astype(int)).tolist()
         chunks: list[Chunk] = []
-        for piece, share in zip(pieces, shares, strict=True):
-            chunks.append(voice.prompt.chunk(piece, pace, bool(chunks), share))
+        for piece, share in zip(cut, shares, strict=True):
+            chunks.append(self._chunk(voice, piece, pace, bool(chunks), share))
             yield
         if min(shares) < MIN_FRAMES or [chunk.frames - len(voice.mel) for chunk in chunks] != shares:
             raise BadSpeech(
-                f"duration {duration} s is too short for this text, which takes {natural:.2f} s", "duration"
+                f"duration {duration} s is too short for this text, which takes {natural + silence:.2f} s", "duration"
             )
         return chunks
 
     def _joined_samples(self, voice: Voice, chunks: list[Chunk]) -> int:
-        alone = sum((chunk.frames - len(voice.mel) - 1) * HOP_SAMPLES for chunk in chunks)
-        return alone - CROSS_FADE_SAMPLES * (len(chunks) - 1)
+        """Of speech and the pauses between, without the tail."""
+        alone = sum((chunk.frames - len(voice.mel) - 1) * HOP_SAMPLES + chunk.pause for chunk in chunks)
+        return alone - CROSS_FADE_SAMPLES * sum(not chunk.pause for chunk in chunks[1:])
 
     def samples(self, plan: Plan) -> Iterator[np.ndarray]:
         """`speak` without the yield points between: float32 samples alone, plan.samples in all."""
@@ -206,16 +255,22 @@ class TTS:
         noise = torch.Generator().manual_seed(plan.seed)
         fade_in = np.linspace(0, 1, CROSS_FADE_SAMPLES, dtype=np.float32)
         held: np.ndarray | None = None
-        left = plan.samples
-        for chunk in plan.chunks:
+        left = plan.samples - plan.tail
+        for chunk, after in zip(plan.chunks, [*plan.chunks[1:], None], strict=True):
+            if chunk.pause:
+                yield np.zeros(chunk.pause, np.float32)
+                left -= chunk.pause
             wave = yield from self._spoken(plan, chunk, noise)
             if held is not None:
                 wave[:CROSS_FADE_SAMPLES] = held * (1 - fade_in) + wave[:CROSS_FADE_SAMPLES] * fade_in
-            final = len(wave) if chunk is plan.chunks[-1] else len(wave) - CROSS_FADE_SAMPLES
-            held = wave[final:]
+            fades = after is not None and not after.pause
+            final = len(wave) - CROSS_FADE_SAMPLES if fades else len(wave)
+            held = wave[final:] if fades else None
             if final:
                 yield wave[: min(final, left)]
                 left -= final
+        if plan.tail:
+            yield np.zeros(plan.tail, np.float32)
 
     @torch.inference_mode()
     def _spoken(self, plan: Plan, chunk: Chunk, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
@@ -254,10 +309,20 @@ def main() -> None:
     options.add_argument("--seed", type=int)
     options.add_argument("--steps", type=int)
     options.add_argument("--cfg-strength", type=float)
+    options.add_argument("--language")
+    options.add_argument("--no-normalize", dest="normalize", action="store_false")
     chosen = options.parse_args()
     try:
         speech = Speech(
-            chosen.text, chosen.voice, chosen.speed, chosen.duration, chosen.seed, chosen.steps, chosen.cfg_strength
+            chosen.text,
+            chosen.voice,
+            chosen.speed,
+            chosen.duration,
+            chosen.seed,
+            chosen.steps,
+            chosen.cfg_strength,
+            chosen.language,
+            chosen.normalize,
         )
         tts = TTS(chosen.model)
         plan = tts.plan(speech)

@@ -4,6 +4,7 @@ Three kinds of tokens, because F5 checkpoints were trained with three: `pinyin` 
 A tokenizer makes a Prompt of a reference; a Prompt makes a Chunk of each piece of text that is spoken behind it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 import torch
 
 from engine.durations import DurationPredictor, length_regulate
-from engine.phonemes import phonemes
-from speech.text import clean, language_of, utf8_bytes
+from engine.phonemes import known, phonemes, unspoken
+from speech.reading.language import language_of
+from speech.text import clean, utf8_bytes
 
 LEAD_FRAMES, JOIN_FRAMES = 3, 11
 """Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""
@@ -27,6 +29,8 @@ class Chunk:
     tokens: torch.Tensor  # (n,) int64
     frames: int
     """Of reference and speech together."""
+    pause: int = 0
+    """Samples of silence before it; then it does not fade into the chunk before."""
 
 
 class Prompt(Protocol):
@@ -35,11 +39,18 @@ class Prompt(Protocol):
     @property
     def frames(self) -> int: ...
 
-    def chunk(self, text: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
-        """`text` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it."""
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        """`text` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it.
+
+        `language`: of the text; None: told by its words, or the reference's."""
 
     def max_bytes(self, frames: float, speed: float) -> int:
         """How much text fits so many frames."""
+
+    def unspoken(self, text: str) -> list[str]:
+        """Those of its words that have a letter or digit and no token."""
 
 
 class Tokenizer(Protocol):
@@ -68,6 +79,9 @@ class CharTokenizer:
 
         return torch.tensor([self._index.get(token, 0) for token in convert_char_to_pinyin([text])[0]])
 
+    def unspoken(self, text: str) -> list[str]:
+        return [word for word in re.findall(r"[^\W_]+", text) if not self.ids(word).any()]
+
 
 @dataclass(frozen=True, slots=True)
 class CharPrompt:
@@ -75,7 +89,9 @@ class CharPrompt:
     text: str
     frames: int
 
-    def chunk(self, text: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
         ids = self.tokenizer.ids(self.text + text)
         if frames is None:
             pace = 0.3 if utf8_bytes(text) < 10 else speed
@@ -86,6 +102,9 @@ class CharPrompt:
     def max_bytes(self, frames: float, speed: float) -> int:
         return max(1, int(utf8_bytes(self.text) / self.frames * frames * speed))
 
+    def unspoken(self, text: str) -> list[str]:
+        return self.tokenizer.unspoken(text)
+
 
 class PhonemeTokenizer:
     """Tokens are espeak's phonemes, each repeated over the frames it is expected to last: alignment is settled before inference."""
@@ -94,9 +113,13 @@ class PhonemeTokenizer:
         self._index = {symbol: i for i, symbol in enumerate(vocab)}
         self._predictor = DurationPredictor(durations)
 
+    def symbols(self, text: str, language: str) -> list[str]:
+        """Phonemes and pauses, every one of them in the vocabulary."""
+        return known(phonemes(text, language), self._index)
+
     def prompt(self, reference: str, frames: int) -> "PhonemePrompt":
         language = language_of(reference)
-        symbols = [" ", *_ended(phonemes(reference, language), ".")]
+        symbols = [" ", *_ended(self.symbols(reference, language), ".")]
         expected = self.predict_durations(symbols)
         pace = float(np.clip(frames / expected.sum(), 0.6, 1.7))
         tokens = length_regulate(self.ids(symbols), expected, frames)
@@ -120,8 +143,10 @@ class PhonemePrompt:
     language: str
     bytes: int
 
-    def chunk(self, text: str, speed: float, joined: bool, frames: int | None = None) -> Chunk:
-        symbols = _ended(phonemes(text, language_of(text, self.language)), ",")
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        symbols = _ended(self.tokenizer.symbols(text, language or language_of(text, self.language)), ",")
         expected = self.tokenizer.predict_durations([" ", *symbols])[1:] * self.pace / speed
         lead = JOIN_FRAMES if joined else LEAD_FRAMES
         if frames is None:
@@ -134,6 +159,9 @@ class PhonemePrompt:
 
     def max_bytes(self, frames: float, speed: float) -> int:
         return max(1, int(self.bytes / self.frames * frames * speed))
+
+    def unspoken(self, text: str) -> list[str]:
+        return unspoken(text)
 
 
 def _ended(symbols: list[str], pause: str) -> list[str]:

@@ -47,11 +47,6 @@ def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said, langu
     assert " ".join(phonemes.phonemes(said, language)) == expected
 
 
-def test_language_is_vietnamese_when_a_letter_says_so():
-    assert text.language_of("Tôi đi chợ") == "vi"
-    assert text.language_of("A café in São Paulo") == "en-us"
-
-
 def test_upstreams_length_rule():
     """f5_tts.infer.utils_infer, by hand: 300 frames for 32 bytes ("…lake." and two spaces), 24 bytes to say, pace 1.2."""
     prompt = tokens.CharTokenizer(" abc", "char").prompt("The old bridge over the lake.", 300)
