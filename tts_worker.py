@@ -5,15 +5,16 @@ A client of the server; loads no model.
 Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav        (in another terminal: make serve)
 """
 
-import argparse
-import io
 import os
 import signal
-import sys
-from pathlib import Path
 
 if __name__ == "__main__":  # Ctrl+C while modules are loaded: there is nothing yet to save or to say
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+import argparse
+import io
+import sys
+from pathlib import Path
 
 from subtitles import check, cues
 from subtitles.console import say, warn
