@@ -105,7 +105,11 @@ class Servers:
         return list(map(str, silent))
 
     async def _probe_one(self, server: Server) -> None:
-        async with self._asking(server), server.http.stream("GET", f"{server.url}/health") as reply:
+        async with (
+            self._asking(server),
+            asyncio.timeout(WORDS_SECONDS),
+            server.http.stream("GET", f"{server.url}/health") as reply,
+        ):
             body = await _body(reply)
             _raise_for_status(server, reply, body)
         told = _json(body)
@@ -128,7 +132,7 @@ class Servers:
         return await self._patiently.wraps(self._stubbornly.wraps(self._natural_once))(params)
 
     async def _natural_once(self, params: httpx.QueryParams) -> float | None:
-        async with self._least_busy() as server:
+        async with self._least_busy() as server, asyncio.timeout(SOUND_SECONDS):
             reply = await server.http.head(f"{server.url}/tts", params=params)
             if reply.status_code in (429, 503):
                 _raise_for_status(server, reply, b"")
@@ -221,6 +225,8 @@ def _client(near: bool) -> httpx.AsyncClient:
             f"the proxy that HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names cannot be used ({error}); unset it, "
             "or name the server in NO_PROXY"
         ) from None
+    except OSError as error:
+        raise Incompatible(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used ({error}); correct or unset it") from None
 
 
 @contextmanager
@@ -233,6 +239,9 @@ def _in_words(server: Server) -> Iterator[None]:
         raise Unavailable(f"{server.url} fell silent") from None
     except (httpx.InvalidURL, UnicodeError) as error:  # a name that no name server could be asked for
         raise Unavailable(f"{server.url} is no address: {_words(str(error))}") from None
+    except (OverflowError, ExceptionGroup) as error:  # a port past 65535, of a proxy
+        cause = error.exceptions[0] if isinstance(error, ExceptionGroup) else error
+        raise Unavailable(f"{server.url} cannot be reached: {_words(str(cause))}") from None
     except httpx.HTTPError as error:
         raise InvalidReply(f"{server.url} broke off: {_words(str(error)) or type(error).__name__}") from None
 

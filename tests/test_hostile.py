@@ -51,7 +51,14 @@ def test_a_name_that_cannot_be_asked_for_is_no_server(film: Path, out: Path, url
     )
 
 
-PROXIES = ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks4://x", "nonsense", "http://[::1"]
+PROXIES = [
+    "http://127.0.0.1:9",
+    "http://127.0.0.1:99999",
+    "socks5://127.0.0.1:9",
+    "socks4://x",
+    "nonsense",
+    "http://[::1",
+]
 
 
 @pytest.mark.parametrize("proxy", PROXIES)
