@@ -105,7 +105,7 @@ def parts_of(text: str, actor: str = "") -> tuple[list[Part], list[str]]:
 
 def joined(before: str, after: str) -> str:
     """Two turns in one voice: with a pause, which a line end makes where no mark does."""
-    return before + (" " if _PAUSED.search(before) else "\n") + after
+    return before + (" " if _PAUSED.search(before[-40:]) else "\n") + after
 
 
 def _speakable(text: str) -> str:
@@ -233,23 +233,21 @@ def _joined_lines(lines: list[str]) -> str:
     Most line ends in a subtitle only wrap, so that one alone is a pause only where the first line says that it is a
     heading (capitals alone, "Chapter One"), or the next that a sentence begins ("It was"); and a file that puts an
     empty line after every line is known by its small letters."""
-    text, gap = "", False
+    said: list[str] = []
+    gap = False
     for line in lines:
         if not line:
-            gap = bool(text)
+            gap = bool(said)
             continue
-        last = text.rsplit("\n", 1)[-1]
-        small = line[0].islower()
-        if not text:
-            text = line
-        elif _HYPHENATED.search(text) and small:
-            text += line
-        elif not _PAUSED.search(text) and not small and (gap or _is_heading(last, line)):
-            text += "\n" + line
+        before, small = said[-1] if said else "", line[0].islower()
+        if _HYPHENATED.search(before) and small:
+            said.append(line)
+        elif said and not small and not _PAUSED.search(before) and (gap or _is_heading(before, line)):
+            said += ["\n", line]
         else:
-            text += " " + line
+            said += [" ", line] if said else [line]
         gap = False
-    return text
+    return "".join(said)
 
 
 def _is_heading(line: str, below: str) -> bool:
