@@ -22,6 +22,7 @@ from conftest import FIGURES, serving, small_checkpoint
 
 import tts_core
 from speech import audio
+from speech.request import Speech
 
 LONG = (
     "The ship reached the island early in the morning. "
@@ -91,7 +92,7 @@ def test_true_lengths_with_upstreams_rule(tokenizer: str, tmp_path: Path) -> Non
 
 
 def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client: httpx.Client, tts: tts_core.TTS) -> None:
-    speech = tts_core.Speech(
+    speech = Speech(
         "One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11
     )
     plan = tts.plan(speech)
@@ -210,7 +211,7 @@ def leave_early(server: str, wanted: dict[str, Any], read: int) -> None:
 
 def longest_gap(tts: tts_core.TTS, text: str) -> float:
     """Seconds between two breaths of a speech, at most: what this machine needs for its slowest step."""
-    speaking = tts.speak(tts.plan(tts_core.Speech(text, seed=1)))
+    speaking = tts.speak(tts.plan(Speech(text, seed=1)))
     longest, last = 0.0, time.perf_counter()
     for _ in speaking:
         now = time.perf_counter()
