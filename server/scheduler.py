@@ -120,7 +120,7 @@ class Scheduler:
             self._release(LOOP_ROUNDS)
 
     async def _acquire(self, who: PlaybackDeadline | BackgroundTask) -> None:
-        if not self._busy and not self._asking:
+        if not self._busy:  # and so nobody asks
             self._busy = True
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -136,18 +136,17 @@ class Scheduler:
         """The slot is over: the loop goes round, then the next one is chosen, possibly the same caller."""
         if rounds:
             asyncio.get_running_loop().call_soon(self._release, rounds - 1)
-        elif self._asking:
-            granted = self._next()
+        elif (granted := self._next()) is not None:
             del self._asking[granted]
             granted.set_result(None)
         else:
             self._busy = False
 
-    def _next(self) -> asyncio.Future[None]:
-        asking = self._asking
+    def _next(self) -> asyncio.Future[None] | None:
+        # Who was cancelled in this round of the loop is still among them.
+        asking = {future: who for future, who in self._asking.items() if not future.done()}
+        due = []
         if asyncio.get_running_loop().time() >= self._background_from:
             now = time.time()
             due = [future for future, who in asking.items() if isinstance(who, BackgroundTask) and who.due <= now]
-        else:
-            due = []
-        return min(due or asking, key=lambda future: asking[future].priority)
+        return min(due or asking, key=lambda future: asking[future].priority, default=None)
