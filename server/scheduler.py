@@ -60,7 +60,7 @@ class BackgroundTask:
     due: float = 0.0
     """Seconds since the epoch, as a job has it; 0: at once, what somebody waits for without listening."""
     slot_seconds: float = SLOT_SECONDS
-    """As SLOT_SECONDS; longer for many small steps that would have but one of them between two solver steps of others."""
+    """As SLOT_SECONDS; longer for many small steps, of which else a few would be made between two solver steps."""
 
     @property
     def priority(self) -> tuple[int, float]:
