@@ -13,8 +13,9 @@ import yaml
 from safetensors.torch import save_file
 
 import tts_core
+from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch
 from engine.checkpoint import PRESETS
-from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler
+from engine.sampler import Sampler
 from engine.stepping import run_to_end
 from speech import audio
 

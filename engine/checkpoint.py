@@ -5,21 +5,19 @@ model.safetensors    or .pt; keys ema_model.transformer.…
 vocab.txt            one token per line, the unknown one (a space) first
 vocoder/             a Vocos checkpoint
 durations.safetensors   with the phoneme tokenizer only
+
+Each is checked before it is read: what does not fit is one sentence that names the file and the key.
 """
 
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import yaml
-from safetensors import safe_open
 
-from engine.sampler import Arch, Wanted
-
-
-class ModelUnavailable(Exception):
-    """The checkpoint cannot be loaded; the message says why and what to do."""
+from engine.arch import Arch, expected_shapes
+from engine.config import read_config
+from engine.weights import ModelUnavailable, Shape, Wanted, check_tensors, read_shapes, read_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,11 @@ PRESETS = {
     # This repository ships its vocabulary under the name config.json.
     "vi": Preset("hynt/F5-TTS-Vietnamese-ViVoice", "model_last.pt", "config.json", _V0),
 }
+TEXT_EMBEDDING = "text_embed.text_embed.weight"
+UNREAD = {"rotary_embed.inv_freq"}
+"""Of the transformer, and computed here."""
+NOT_OF_THE_MODEL = "initted", "step", "mel_spec."
+"""What an averaging trainer and older versions of upstream keep beside the transformer."""
 VOCODER_REPO, VOCODER_FILES = "charactr/vocos-mel-24khz", ("config.yaml", "pytorch_model.bin")
 
 
@@ -67,42 +70,29 @@ def load(name: str) -> Checkpoint:
         raise ModelUnavailable(
             f"TTS_MODEL={name} is neither a folder with a config.yaml nor one of: {', '.join(PRESETS)}"
         )
-    try:
-        return _folder(folder)
-    except (KeyError, TypeError, yaml.YAMLError) as error:
-        raise ModelUnavailable(
-            f"{folder}/config.yaml is not a model description upstream would read: {error!r}"
-        ) from None
+    return _folder(folder)
 
 
 def _folder(folder: Path) -> Checkpoint:
-    config = yaml.safe_load((folder / "config.yaml").read_text())
-    model, extra = config["model"], config.get("direct", {})
-    if model["backbone"] != "DiT":
-        raise ModelUnavailable(f"{folder} has the backbone {model['backbone']}; only F5's DiT is spoken here")
-    known = {f.name for f in fields(Arch)}
-    arch = Arch(**{k: v for k, v in model["arch"].items() if k in known})
+    config = read_config(folder / "config.yaml")
     weights = next(
         (p for p in (folder / "model.safetensors", folder / "model.pt") if p.exists()), folder / "model.safetensors"
     )
-    durations = folder / extra["durations"] if "durations" in extra else None
-    for part in (
-        weights,
-        folder / "vocab.txt",
-        *(folder / "vocoder" / name for name in VOCODER_FILES),
-        *([durations] if durations else []),
-    ):
+    durations = folder / config.durations if config.durations else None
+    vocoder = (folder / "vocoder" / name for name in VOCODER_FILES)
+    for part in (weights, folder / "vocab.txt", *vocoder, *([durations] if durations else [])):
         if not part.is_file():
             raise ModelUnavailable(f"{folder} is not complete: {part.relative_to(folder)} is missing")
-    return _check_vocab_size(
+    return _check_weights(
         Checkpoint(
-            model["name"],
-            arch,
+            config.name,
+            config.arch,
             weights,
             read_vocab(folder / "vocab.txt"),
             folder / "vocoder",
+            tokenizer=config.tokenizer,
             durations=durations,
-            **{k: extra[k] for k in ("tokenizer", "max_seconds", "steps", "cfg_strength") if k in extra},
+            **config.settings,
         )
     )
 
@@ -110,41 +100,34 @@ def _folder(folder: Path) -> Checkpoint:
 def _preset(name: str, preset: Preset) -> Checkpoint:
     weights, vocab = fetch(preset.repo, preset.weights), fetch(preset.repo, preset.vocab)
     vocoder, _ = (fetch(VOCODER_REPO, file).parent for file in VOCODER_FILES)
-    return _check_vocab_size(Checkpoint(name, preset.arch, weights, read_vocab(vocab), vocoder))
+    return _check_weights(Checkpoint(name, preset.arch, weights, read_vocab(vocab), vocoder))
 
 
 def fetch(repo: str, file: str) -> Path:
     """The file from the Hugging Face hub or its local cache, with a progress bar. Raises ModelUnavailable."""
     import httpx
-    from huggingface_hub import (
-        hf_hub_download,
-        try_to_load_from_cache,
-    )  # here: 0.4 s that the embedded model does not need
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache  # here: 0.4 s that the embedded model spares
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     if not isinstance(try_to_load_from_cache(repo, file), str):
-        print(
-            f"fetching {file} of {repo} …", file=sys.stderr, flush=True
-        )  # the hub's own bar is silent where there is no terminal
+        # The hub's own bar is silent where there is no terminal.
+        print(f"fetching {file} of {repo} …", file=sys.stderr, flush=True)
     try:
         return Path(hf_hub_download(repo, file))
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelUnavailable(
-            f"cannot fetch {file} of {repo}: {reason} Without network, put the files in a folder and name it in TTS_MODEL."
+            f"cannot fetch {file} of {repo}: {reason} "
+            "Without network, put the files in a folder and name it in TTS_MODEL."
         ) from None
 
 
 def read_weights(path: Path, wanted: Wanted = lambda name: True) -> dict[str, torch.Tensor]:
-    """The wanted tensors of the transformer, under upstream's names without `ema_model.transformer.`; fp16 or fp32 as stored.
+    """The wanted tensors of the transformer, under upstream's names without `ema_model.transformer.`; as stored.
 
-    Mapped from the file: what is not touched is not read."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, "pt") as file:
-            return {name: file.get_tensor(key) for key in file.keys() if (name := _name(key)) and wanted(name)}  # noqa: SIM118
-    stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    stored = stored.get("ema_model_state_dict", stored.get("model_state_dict", stored))
-    return {name: tensor for key, tensor in stored.items() if (name := _name(key)) and wanted(name)}
+    Mapped from the file: what is not touched is not read. Raises ModelUnavailable."""
+    tensors = read_tensors(path, lambda key: bool((name := _name(key)) and wanted(name)))
+    return {str(_name(key)): tensor for key, tensor in tensors.items()}
 
 
 def _name(key: str) -> str | None:
@@ -153,16 +136,38 @@ def _name(key: str) -> str | None:
 
 
 def read_vocab(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return read_utf8(path).removesuffix("\n").split("\n")
 
 
-def _check_vocab_size(checkpoint: Checkpoint) -> Checkpoint:
-    embedding = "text_embed.text_embed.weight"
-    rows = (
-        len(read_weights(checkpoint.weights, lambda name: name == embedding)[embedding]) - 1
-    )  # the first row is the filler
+def read_utf8(path: Path) -> str:
+    """A text file. Raises ModelUnavailable where it is in another encoding."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    # UTF-16 of plain letters can be read as UTF-8, with a zero beside each.
+    if "\0" in text:
+        raise ModelUnavailable(f"{path} is not in UTF-8; save it in that encoding")
+    return text
+
+
+def _check_weights(checkpoint: Checkpoint) -> Checkpoint:
+    """Raises ModelUnavailable unless the weights are exactly those of this arch and vocabulary."""
+    found: dict[str, Shape] = {}
+    for key, shape in read_shapes(checkpoint.weights).items():
+        name = _name(key)
+        if name not in UNREAD and not key.removeprefix("ema_model.").startswith(NOT_OF_THE_MODEL):
+            found[name or key] = shape
+    _check_vocab_size(checkpoint, found.get(TEXT_EMBEDDING))
+    expected = expected_shapes(checkpoint.arch, len(checkpoint.vocab))
+    check_tensors(str(checkpoint.weights), expected, found, "arch")
+    return checkpoint
+
+
+def _check_vocab_size(checkpoint: Checkpoint, embedding: Shape | None) -> None:
+    rows = embedding[0] - 1 if embedding else len(checkpoint.vocab)  # the first row is the filler
     if rows != len(checkpoint.vocab):
         raise ModelUnavailable(
-            f"{checkpoint.name}: the vocabulary has {len(checkpoint.vocab)} tokens and the weights {rows}; they are not of one training run"
+            f"{checkpoint.name}: the vocabulary has {len(checkpoint.vocab)} tokens and the weights {rows}; "
+            "they are not of one training run"
         )
-    return checkpoint

@@ -1,7 +1,7 @@
-"""A function of CUDA tensors as one CUDA graph for each set of shapes: a thousand kernel launches become one. Knows nothing of models.
+"""A function of CUDA tensors as one CUDA graph a set of shapes: a thousand launches become one. Knows no models.
 
-A graph is captured when its shapes are first met, and kept. What is captured reads and writes tensors of the graph's own; each call copies
-its arguments there and the result back, so calls for many speeches may alternate.
+A graph is captured when its shapes are first met, and kept. What is captured works on tensors of the graph's own;
+each call copies its arguments there and the result back, so calls for many speeches may alternate.
 """
 
 import logging
@@ -19,7 +19,7 @@ class Graphs:
 
     def __init__(self, work: Callable[..., None]):
         self._work, self._pool = work, torch.cuda.graph_pool_handle()
-        self._kept: dict[tuple, tuple[torch.cuda.CUDAGraph, list[torch.Tensor]] | None] = {}
+        self._kept: dict[tuple[torch.Size, ...], tuple[torch.cuda.CUDAGraph, list[torch.Tensor]] | None] = {}
 
     def __call__(self, *now: torch.Tensor) -> None:
         """work(*now). Where it cannot be captured it is called, and the log says why."""
@@ -42,7 +42,7 @@ class Graphs:
     def _captured(self, now: tuple[torch.Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor]]:
         """Raises RuntimeError where the replay is not what the function itself computes."""
         own = [tensor.clone() for tensor in now]
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # libraries make their workspaces in a first call, which no capture allows
             self._work(*own)

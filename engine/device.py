@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 FRAME_BUCKET = 32
-"""Frames are rounded up to a multiple of this: oneDNN keeps kernels for each length it has met, 1.6 MB of them a length for the embedded model."""
+"""Frames are rounded up to multiples: oneDNN keeps kernels for each length it met, 1.6 MB with the embedded model."""
 
 
 def round_up_frames(frames: int) -> int:
@@ -55,7 +55,7 @@ def choose(wanted: str = "auto") -> Device:
 
 
 def _physical_cores() -> int:
-    """Of those this process may use: two hyper-threads of one core share its multipliers and only get in each other's way."""
+    """Of those this process may use: two hyper-threads share a core's multipliers and only get in each other's way."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     cores = set()
     for cpu in allowed:
@@ -68,8 +68,8 @@ def _physical_cores() -> int:
 
 
 def _keep_freed_memory() -> None:
-    """glibc hands large freed blocks back to the system, and the next solver step pays a page fault for each 4 KB of them: half of its time
-    from 700 frames on. Below these limits freed memory waits for the next step instead."""
+    """glibc hands large freed blocks back to the system, and the next solver step faults for each 4 KB of them:
+    half of its time from 700 frames on. Below these limits freed memory waits for the next step instead."""
     trim_threshold, mmap_threshold = -1, -3  # as malloc.h numbers them
     with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries have no such switch
         libc = ctypes.CDLL(None)

@@ -1,21 +1,30 @@
-"""How long each symbol lasts, settled before inference: a small predictor, and the length regulator that repeats tokens over frames."""
+"""How long each symbol lasts, settled before inference: a predictor, and the regulator that repeats tokens."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+
+from engine.weights import ModelUnavailable, read_tensors
+
+NAMES = {"embed", "conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "out.weight", "out.bias"}
 
 
 class DurationPredictor:
-    """Weights of durations.safetensors: an embedding, two convolutions and a projection."""
+    """Weights of durations.safetensors: an embedding, two convolutions and a projection. Raises ModelUnavailable."""
 
-    def __init__(self, file: Path):
-        self._w = {name: weight.float() for name, weight in load_file(file).items()}
+    def __init__(self, file: Path, vocab_size: int):
+        self._w = {name: weight.float() for name, weight in read_tensors(file).items()}
+        if self._w.keys() != NAMES:
+            raise ModelUnavailable(
+                f"{file} holds {', '.join(sorted(self._w))}; it must hold {', '.join(sorted(NAMES))}"
+            )
+        if len(self._w["embed"]) != vocab_size:
+            raise ModelUnavailable(f"{file} knows {len(self._w['embed'])} tokens, and the vocabulary has {vocab_size}")
 
     def predict_durations(self, ids: torch.Tensor) -> np.ndarray:
-        """(symbols,) int64 → (symbols,) float64: frames that an average speaker of the training corpus holds each symbol."""
+        """(symbols,) int64 → (symbols,) float64: frames that an average speaker of the corpus holds each."""
         w = self._w
         h = w["embed"][ids].t()[None]
         for layer in ("conv1", "conv2"):

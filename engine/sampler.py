@@ -1,22 +1,24 @@
-"""The flow model's maths: an Euler solver over F5's DiT weights, one solver step at a time. Knows nothing of text or voices.
+"""The flow model: an Euler solver over F5's DiT weights, one solver step at a time. Knows nothing of text or voices.
 
-Formulas: F5-TTS (arXiv 2410.06885), sway sampling there, empirically pruned steps (arXiv 2505.19931), DiT (arXiv 2212.09748).
-Upstream's CFM.sample is the reference that tests compare with; what is computed once there per step is computed once here per
-schedule (time embedding, AdaLN) or per chunk (text, reference, rope).
+Formulas: F5-TTS and sway sampling (arXiv 2410.06885), pruned steps (arXiv 2505.19931), DiT (arXiv 2212.09748).
+Upstream's CFM.sample is what tests compare with; what it computes once per step is computed here once per schedule
+(time embedding, AdaLN) or per chunk (text, reference, rope).
 """
 
 import math
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
+from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TEXT_KERNEL, TIME_FREQUENCIES, Arch
+from engine.blocks import Block, is_adaln, read_block
 from engine.cuda_graphs import Graphs
 from engine.device import round_up_frames
 from engine.stepping import run_to_end, wait_for_event
+from engine.weights import Read
 from speech.audio import MEL_BANDS
 
 PRUNED_STEPS = {
@@ -29,29 +31,10 @@ PRUNED_STEPS = {
 }
 """Solver steps → the grid, in 32nds, that loses least against 32 even steps."""
 SWAY = -1.0
-TEXT_KERNEL, POSITION_KERNEL, POSITION_GROUPS = 7, 31, 16
-HEAD_DIM = 64
 MAX_ATTENTION_SCORES = 4_000_000
 """Held at once: 8 MB in bfloat16."""
-TIME_FREQUENCIES = 256
 YIELD_SECONDS = 0.02
-"""A solver step that has taken so long yields after its next block: a big model on a small machine still lets others in."""
-
-
-@dataclass(frozen=True)
-class Arch:
-    """The `model.arch` part of an upstream config.yaml."""
-
-    dim: int
-    depth: int
-    heads: int
-    ff_mult: int
-    text_dim: int
-    conv_layers: int
-    text_mask_padding: bool = True
-    pe_attn_head: int | None = None
-    """How many heads get rope; None: all."""
-    qk_norm: str | None = None
+"""A solver step that has taken so long yields after its next block: a big model on a small machine lets others in."""
 
 
 def time_grid(steps: int) -> torch.Tensor:
@@ -59,32 +42,6 @@ def time_grid(steps: int) -> torch.Tensor:
     pruned = PRUNED_STEPS.get(steps)
     t = torch.tensor(pruned, dtype=torch.float32) / 32 if pruned else torch.linspace(0, 1, steps + 1)
     return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
-
-
-Wanted = Callable[[str], bool]
-Read = Callable[[Wanted], dict[str, torch.Tensor]]
-"""Reads from a checkpoint the tensors whose names are wanted: upstream's `transformer.…` without that prefix."""
-
-
-def _is_adaln(name: str) -> bool:
-    """AdaLN and the time embedding: 42 % of the base model's weights. They depend on the time alone, so tables take their place."""
-    return name.startswith(("time_embed", "norm_out")) or "attn_norm" in name
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A transformer block's weights, fused: q's rows are scaled and both q's and k's are in the order that rope wants."""
-
-    qkv: torch.Tensor  # (3 * dim, dim)
-    qkv_bias: torch.Tensor
-    out: torch.Tensor  # (dim, dim)
-    out_bias: torch.Tensor
-    up: torch.Tensor  # (ff_mult * dim, dim)
-    up_bias: torch.Tensor
-    down: torch.Tensor  # (dim, ff_mult * dim)
-    down_bias: torch.Tensor
-    q_norm: torch.Tensor | None  # (HEAD_DIM,), with qk_norm
-    k_norm: torch.Tensor | None
 
 
 class StepInputs(NamedTuple):
@@ -105,92 +62,86 @@ class StepInputs(NamedTuple):
 class Sampler:
     """F5's DiT, its weights fused for inference. Raises KeyError where one is missing.
 
-    `dtype` is that of the blocks' matrix products. bfloat16 has too few digits for what is summed up: there the residual stream, norms
-    and everything outside the blocks are float32. Time, its tables and the solver's state are float32 always."""
+    `dtype` is that of the blocks' matrix products. bfloat16 has too few digits for what is summed up: the residual
+    stream, norms and all outside the blocks are float32. Time, its tables and the solver's state are always."""
 
-    def __init__(self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype):
+    def __init__(
+        self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype, blocks: list[Block] | None = None
+    ):
         self.arch, self.device, self.dtype, self._read = arch, device, dtype, read
         self._stream_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
+        self._blocks = blocks or [read_block(arch, read, i, device, dtype) for i in range(arch.depth)]
         # Mapped from the file, hence the copies: a kept view would keep all of its pages.
-        w = read(lambda name: not _is_adaln(name))
-        self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
+        w = read(lambda name: not is_adaln(name) and not name.startswith("transformer_blocks."))
         position = [
             f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
         ]
         self._position = [w.pop(name).to(device, dtype, copy=True) for name in position]
         self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
         into = self._w["input_embed.proj.weight"]
-        self._from_x, self._from_cond, self._from_text = into.split([MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
+        self._from_x, self._from_cond, self._from_text = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
         self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
         self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
         self._graphs = Graphs(self._captured_step) if device.type == "cuda" else None
 
-    def _fuse(self, w: dict[str, torch.Tensor], at: str) -> Block:
-        # Rope pairs (0,1), (2,3)… become (0,32), (1,33)…: q·k does not change, and the rotation needs no interleaving.
-        order = torch.arange(HEAD_DIM).view(-1, 2).t().reshape(-1)
-        rows = (torch.arange(self.arch.heads)[:, None] * HEAD_DIM + order).reshape(-1)
-        scale = HEAD_DIM**-0.5  # attention's own: a power of two, exact in any format
-        norm = self.arch.qk_norm
+    @classmethod
+    def loading(
+        cls, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype
+    ) -> Generator[None, None, "Sampler"]:
+        """The same, yielding after each block: a big model takes seconds."""
+        blocks = []
+        for i in range(arch.depth):
+            blocks.append(read_block(arch, read, i, device, dtype))
+            yield
+        return cls(arch, read, device, dtype, blocks)
 
-        def taken(name: str) -> torch.Tensor:
-            return w.pop(at + name).to(self.device, self.dtype, copy=True)
+    def _schedule(self, steps: int) -> Generator[None, None, list[tuple[torch.Tensor, torch.Tensor]]]:
+        """For each solver step: every block's AdaLN vectors (depth, 6, dim), the last norm's scale and shift (2, dim).
 
-        def joined(kind: str) -> torch.Tensor:
-            q, k, v = (taken(f"attn.to_{name}.{kind}") for name in "qkv")
-            return torch.cat([q[rows] if norm else q[rows] * scale, k[rows], v])
-
-        return Block(
-            qkv=joined("weight"),
-            qkv_bias=joined("bias"),
-            out=taken("attn.to_out.0.weight"),
-            out_bias=taken("attn.to_out.0.bias"),
-            up=taken("ff.ff.0.0.weight"),
-            up_bias=taken("ff.ff.0.0.bias"),
-            down=taken("ff.ff.2.weight"),
-            down_bias=taken("ff.ff.2.bias"),
-            q_norm=taken("attn.q_norm.weight")[order] * scale if norm else None,
-            k_norm=taken("attn.k_norm.weight")[order] if norm else None,
-        )
-
-    def _schedule(self, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each solver step: every block's six AdaLN vectors (depth, 6, dim), and the last norm's scale and shift (2, dim)."""
+        Made once for a number of steps: all the AdaLN weights are read for it, in a big model with yields between."""
         if steps not in self._schedules:
-            w = {name: weight.to(self.device, torch.float32) for name, weight in self._read(_is_adaln).items()}
+            w, dim = self._read(is_adaln), self.arch.dim
+
+            def linear(x: torch.Tensor, name: str) -> torch.Tensor:
+                weight, bias = (w[f"{name}.{kind}"].to(self.device, torch.float32) for kind in ("weight", "bias"))
+                return F.linear(x, weight, bias)
+
             t = time_grid(steps)[:-1].to(self.device)
             half = TIME_FREQUENCIES // 2
-            angle = (
-                1000 * t[:, None] * torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
-            )
-            hidden = torch.cat([angle.sin(), angle.cos()], dim=-1)
-            hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.0.weight"], w["time_embed.time_mlp.0.bias"]))
-            hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.2.weight"], w["time_embed.time_mlp.2.bias"]))
-            norms = [
-                F.linear(
-                    hidden,
-                    w[f"transformer_blocks.{i}.attn_norm.linear.weight"],
-                    w[f"transformer_blocks.{i}.attn_norm.linear.bias"],
-                )
-                for i in range(self.arch.depth)
-            ]
-            blocks = torch.stack(norms, dim=1).view(steps, self.arch.depth, 6, self.arch.dim)
-            last = F.linear(hidden, w["norm_out.linear.weight"], w["norm_out.linear.bias"]).view(
-                steps, 2, self.arch.dim
-            )
+            frequencies = torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
+            angle = 1000 * t[:, None] * frequencies
+            hidden = F.silu(linear(torch.cat([angle.sin(), angle.cos()], dim=-1), "time_embed.time_mlp.0"))
+            hidden = F.silu(linear(hidden, "time_embed.time_mlp.2"))
+            norms, began = [], time.perf_counter()
+            for i in range(self.arch.depth):
+                norms.append(linear(hidden, f"transformer_blocks.{i}.attn_norm.linear"))
+                if time.perf_counter() - began > YIELD_SECONDS:
+                    yield
+                    began = time.perf_counter()
+            blocks = torch.stack(norms, dim=1).view(steps, self.arch.depth, 6, dim)
+            last = linear(hidden, "norm_out.linear").view(steps, 2, dim)
             blocks[:, :, [1, 4]] += 1  # scales: norm(x) * (1 + scale)
             last[:, 0] += 1
             self._schedules[steps] = list(zip(blocks.to(self._stream_dtype), last.to(self._stream_dtype), strict=True))
         return self._schedules[steps]
 
     def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
-        """(padded, text_dim), as many as round_up_frames says; what is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
-        arch, w, padded = self.arch, self._w, round_up_frames(frames)
+        """(padded, text_dim), as many as round_up_frames says.
+
+        What is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
+        arch, padded = self.arch, round_up_frames(frames)
         ids = F.pad(tokens[:frames] + 1, (0, max(0, padded - len(tokens[:frames]))))
         filler = (ids == 0)[:, None] if arch.text_mask_padding else None
-        h = F.embedding(torch.zeros_like(ids) if drop else ids, w["text_embed.text_embed.weight"])
-        if not arch.conv_layers:
-            return h
+        h = F.embedding(torch.zeros_like(ids) if drop else ids, self._w["text_embed.text_embed.weight"])
+        if arch.conv_layers:
+            h = self._text_blocks(h, frames, filler)
+        return self._upsampled(h, len(tokens[:frames]), frames) if arch.text_embedding_average_upsampling else h
+
+    def _text_blocks(self, h: torch.Tensor, frames: int, filler: torch.Tensor | None) -> torch.Tensor:
+        """Positions added, and the ConvNeXt blocks; rows of `filler` stay zero."""
+        arch, w, padded = self.arch, self._w, len(h)
         h = h + _sinusoids(padded, arch.text_dim, self.device).to(h.dtype)
         h[frames:] = 0
         if filler is not None:
@@ -216,24 +167,35 @@ class Sampler:
                 h = h.masked_fill(filler, 0)
         return h
 
+    def _upsampled(self, h: torch.Tensor, tokens: int, frames: int) -> torch.Tensor:
+        """The first `tokens` rows, each repeated; what does not divide evenly goes to the last ones."""
+        result = torch.zeros_like(h)
+        if tokens:
+            repeats = torch.full((tokens,), frames // tokens, device=h.device)
+            repeats[tokens - frames % tokens :] += 1
+            result[:frames] = h[:tokens].repeat_interleave(repeats, dim=0, output_size=frames)
+        return result
+
     def solve(
         self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
     ) -> Generator[None, None, torch.Tensor]:
-        """Yields after each solver step, in long ones between blocks too; returns the mel (frames, 100) float32, reference part included.
+        """Yields after each solver step, in long ones between blocks too; returns the mel (frames, 100) float32.
 
+        The reference's part of it is included.
         reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
         guidance 0 costs one forward per step, anything else two."""
         frames = len(noise)
         inputs = self._step_inputs(reference, tokens, noise, guidance)
         step_sizes = time_grid(steps).diff().to(self.device)
+        schedule = yield from self._schedule(steps)
         previous_step = None
-        for dt, (adaln, last_adaln) in zip(step_sizes, self._schedule(steps), strict=True):
+        for dt, (adaln, last_adaln) in zip(step_sizes, schedule, strict=True):
             inputs = inputs._replace(dt=dt, adaln=adaln, last_adaln=last_adaln)
             if self._graphs:
                 self._graphs(*inputs)
                 # One step ahead of what is finished: the device is never idle, and who leaves costs two steps at most.
                 yield from wait_for_event(previous_step)
-                previous_step = torch.cuda.Event()
+                previous_step = torch.cuda.Event()  # type: ignore[no-untyped-call]
                 previous_step.record()
             else:
                 yield from self._euler_step(inputs, frames)
@@ -329,10 +291,10 @@ class Sampler:
 
 
 def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-    """(count, heads, padded, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
+    """(count, heads, padded, HEAD_DIM) each, q scaled; so many heads at once as the cache holds scores of."""
     heads = max(1, MAX_ATTENTION_SCORES // q.shape[-2] ** 2)
     values = []
-    for qs, ks, vs in zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True):
+    for qs, ks, vs in zip(*(torch.split(x.flatten(0, 1), heads) for x in (q, k, v)), strict=True):
         scores = qs @ ks.transpose(1, 2)
         scores[..., frames:] = -math.inf
         values.append(torch.softmax(scores, dim=-1) @ vs)

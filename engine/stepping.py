@@ -1,4 +1,4 @@
-"""Work as generators: each yields where others may go on, and returns its result. Knows nothing of models or event loops."""
+"""Work as generators: each yields where others may go on, and returns its result. Knows no models and no event loop."""
 
 from collections.abc import Generator
 from typing import TypeVar
@@ -20,7 +20,7 @@ def run_to_end(work: Generator[None, None, Result]) -> Result:
 
 def wait_for_event(event: torch.cuda.Event | None) -> Generator[None, None, None]:
     """Yields until a CUDA device has come to the event: who waits so holds up nobody else."""
-    while event and not event.query():
+    while event and not event.query():  # type: ignore[no-untyped-call]
         yield
 
 
@@ -30,7 +30,7 @@ def to_host(values: torch.Tensor) -> Generator[None, None, torch.Tensor]:
         return values.cpu()
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
-    copied = torch.cuda.Event()
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record()
     yield from wait_for_event(copied)
     return host

@@ -59,7 +59,7 @@ class Tokenizer(Protocol):
 
 
 class CharTokenizer:
-    """Tokens are letters or pinyin, and speech lasts as many bytes as the reference spends on its own (upstream's rule)."""
+    """Tokens are letters or pinyin; speech takes as long for a byte as the reference does (upstream's rule)."""
 
     def __init__(self, vocab: Sequence[str], kind: str):
         self._index = {token: i for i, token in reversed(list(enumerate(vocab)))}
@@ -107,11 +107,11 @@ class CharPrompt:
 
 
 class PhonemeTokenizer:
-    """Tokens are espeak's phonemes, each repeated over the frames it is expected to last: alignment is settled before inference."""
+    """Tokens are phonemes, each repeated over the frames it will last: alignment is settled before inference."""
 
     def __init__(self, vocab: Sequence[str], durations: Path):
         self._index = {symbol: i for i, symbol in enumerate(vocab)}
-        self._predictor = DurationPredictor(durations)
+        self._predictor = DurationPredictor(durations, len(vocab))
 
     def symbols(self, text: str, language: str) -> list[str]:
         """Phonemes and pauses, every one of them in the vocabulary."""

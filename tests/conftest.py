@@ -1,10 +1,11 @@
-"""A real server with the embedded model, once for all tests; small random checkpoints where only lengths and errors matter."""
+"""A real server with the embedded model, once for all tests; small random checkpoints for lengths and errors."""
 
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,8 +16,9 @@ from safetensors.torch import save_file
 
 import tts_core
 from bench.launcher import Server
-from engine.sampler import Read, Sampler
+from engine.sampler import Sampler
 from engine.stepping import run_to_end
+from engine.weights import Read
 
 __all__ = ["Server", "film", "out"]  # fixtures of the subtitle client
 ROOT = Path(__file__).parents[1]
@@ -27,7 +29,7 @@ FIGURES: dict[str, object] = {}
 """What long tests measured: the last line of `make soak`."""
 
 
-def pytest_unconfigure(config) -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     if FIGURES:
         print(json.dumps(FIGURES))
 
@@ -48,13 +50,13 @@ def serving(
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[str]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(tmp_path_factory.mktemp("server") / "log") as address:
         yield address
 
 
 @pytest.fixture
-def client(server) -> Iterator[httpx.Client]:
+def client(server: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server, timeout=120) as client:
         yield client
 
@@ -64,7 +66,7 @@ def tts() -> tts_core.TTS:
     return tts_core.TTS()
 
 
-def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS, **arch) -> Path:
+def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS, **arch: Any) -> Path:
     """An untrained F5 checkpoint in upstream's form, small enough to speak minutes of noise in a second."""
     from f5_tts.model.backbones.dit import DiT
 
@@ -94,16 +96,16 @@ def held(weights: dict[str, torch.Tensor]) -> Read:
 
 
 @torch.inference_mode()
-def solved(sampler: Sampler, *inputs) -> torch.Tensor:
+def solved(sampler: Sampler, *inputs: Any) -> torch.Tensor:
     """The mel, whatever yields are on the way."""
     return run_to_end(sampler.solve(*inputs))
 
 
 @pytest.fixture(scope="session")
-def small_folder(tmp_path_factory) -> Path:
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small")
 
 
 @pytest.fixture(scope="session")
-def small(small_folder) -> tts_core.TTS:
+def small(small_folder: Path) -> tts_core.TTS:
     return tts_core.TTS(small_folder)

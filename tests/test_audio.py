@@ -13,7 +13,7 @@ from engine.mel import log_mel
 from speech import audio
 
 
-def test_log_mel_is_upstreams():
+def test_log_mel_is_upstreams() -> None:
     from f5_tts.model.modules import get_vocos_mel_spectrogram
 
     samples = torch.randn(24_123, generator=torch.Generator().manual_seed(1)) * 0.1
@@ -23,7 +23,7 @@ def test_log_mel_is_upstreams():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_vocoder_is_the_vocos_library_on_the_same_folder():
+def test_vocoder_is_the_vocos_library_on_the_same_folder() -> None:
     from f5_tts.infer.utils_infer import load_vocoder  # the loader that upstream users have
 
     folder = tts_core.EMBEDDED_MODEL / "vocoder"
@@ -39,7 +39,7 @@ def test_vocoder_is_the_vocos_library_on_the_same_folder():
     assert noise < -45, f"bf16 adds noise at {noise:.0f} dB"
 
 
-def test_header_is_what_the_wave_module_writes():
+def test_header_is_what_the_wave_module_writes() -> None:
     samples = np.linspace(-1.2, 1.2, 1001, dtype=np.float32)
     expected = io.BytesIO()
     with wave.open(expected, "wb") as file:

@@ -3,19 +3,22 @@
 import math
 import platform
 import resource
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import held, solved
+from conftest import held, small_checkpoint, solved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tts_core
 from engine import checkpoint, device, sampler
+from engine.fallback import Fp32Fallback
 from engine.sampler import Sampler
+from engine.weights import Wanted
 from speech import audio
 from tts_core import BadSpeech, Speech, UnknownVoice
 
@@ -36,7 +39,7 @@ def speakable(text: str) -> bool:
 @given(
     text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1)
 )
-def test_as_many_samples_as_planned(small, text, speed, seed):
+def test_as_many_samples_as_planned(small: tts_core.TTS, text: str, speed: float, seed: int) -> None:
     speech = Speech(text, speed=speed, seed=seed, steps=1, cfg_strength=0.0)
     plan = small.plan(speech)
     assert len(said(small, speech)) == plan.samples
@@ -44,7 +47,7 @@ def test_as_many_samples_as_planned(small, text, speed, seed):
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(min_size=1, max_size=400).filter(speakable), stretch=st.floats(0.3, 3.5))
-def test_phonemes_fill_exactly_the_frames_planned(tts, text, stretch):
+def test_phonemes_fill_exactly_the_frames_planned(tts: tts_core.TTS, text: str, stretch: float) -> None:
     natural = tts.plan(Speech(text))
     for chunk in natural.chunks:
         assert len(chunk.tokens) == chunk.frames
@@ -64,7 +67,7 @@ def fitted_samples(plan: tts_core.Plan) -> int:
     return sum((f - 1) * audio.HOP_SAMPLES for f in frames) - tts_core.CROSS_FADE_SAMPLES * (len(frames) - 1)
 
 
-def test_a_speech_leaves_the_global_seed_alone(small):
+def test_a_speech_leaves_the_global_seed_alone(small: tts_core.TTS) -> None:
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)
@@ -74,7 +77,7 @@ def test_a_speech_leaves_the_global_seed_alone(small):
     np.testing.assert_array_equal(said(small, Speech("Hello there.", seed=5, steps=1)), first)
 
 
-def test_it_yields_after_every_solver_step(small, monkeypatch):
+def test_it_yields_after_every_solver_step(small: tts_core.TTS, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sampler, "YIELD_SECONDS", math.inf)  # long ones yield within too, on a busy machine any of them
     plan = small.plan(Speech("One, two. " * 30, steps=5))
     yields = sum(piece is None for piece in small.speak(plan))
@@ -82,7 +85,7 @@ def test_it_yields_after_every_solver_step(small, monkeypatch):
     assert yields == 5 * len(plan.chunks)
 
 
-def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
+def test_two_speeches_interleaved_are_the_two_spoken_alone(small: tts_core.TTS) -> None:
     one, other = (
         Speech("First sentence. And more of it.", seed=1, steps=3),
         Speech("Another one, quite different.", seed=2, steps=3),
@@ -102,7 +105,7 @@ def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
         np.testing.assert_array_equal(np.concatenate(pieces), expected)
 
 
-def test_joins_do_not_click(tts):
+def test_joins_do_not_click(tts: tts_core.TTS) -> None:
     """The step from one sample to the next at a join is no larger than speech itself makes."""
     plan = tts.plan(
         Speech("The morning is here. The river is cold. The long road is quiet now, and we walk on.", seed=4)
@@ -116,7 +119,7 @@ def test_joins_do_not_click(tts):
     assert np.sqrt(np.mean(whole[:1200] ** 2)) < 0.02, "a scrap of the reference leads the speech"
 
 
-def test_a_steady_sound_stays_steady_through_every_join(small, monkeypatch):
+def test_a_steady_sound_stays_steady_through_every_join(small: tts_core.TTS, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two sides of a cross-fade add up to one."""
     plan = small.plan(Speech("One sentence, then more. " * 20, seed=1, steps=1))
     monkeypatch.setattr(small._vocoder, "samples", lambda mel: torch.ones((len(mel) - 1) * audio.HOP_SAMPLES))
@@ -125,7 +128,7 @@ def test_a_steady_sound_stays_steady_through_every_join(small, monkeypatch):
     np.testing.assert_allclose(whole, plan.voice.gain, atol=1e-6)
 
 
-def test_a_quiet_reference_gives_quiet_speech(tmp_path, small_folder):
+def test_a_quiet_reference_gives_quiet_speech(tmp_path: Path, small_folder: Path) -> None:
     """Upstream raises a quiet reference to RMS 0.1 and lowers the speech back."""
     loud, rate = soundfile.read(tts_core.VOICES / "default.wav", dtype="float32")
     loud *= audio.REFERENCE_RMS / np.sqrt(np.mean(loud**2))
@@ -137,21 +140,78 @@ def test_a_quiet_reference_gives_quiet_speech(tmp_path, small_folder):
     np.testing.assert_allclose(spoken[1], spoken[0] * 0.1, atol=1e-4)
 
 
-def test_a_chunk_that_overflows_in_half_precision_is_made_again_in_fp32(small, small_folder, monkeypatch):
+def test_a_chunk_that_overflows_in_half_precision_is_made_again_in_fp32(
+    small: tts_core.TTS, small_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = small.plan(Speech("Hello there.", seed=1, steps=2))
     arch, weights = small._sampler.arch, checkpoint.read_weights(small_folder / "model.safetensors")
     half = Sampler(arch, held(weights | {"proj_out.bias": torch.full((100,), 1e6)}), torch.device("cpu"), torch.float16)
     monkeypatch.setattr(small, "_sampler", half)
     with pytest.raises(RuntimeError, match="not a number"):
         list(small.speak(plan))
-    monkeypatch.setattr(small, "_spare", (arch, held(weights)))
+    loaded: list[int] = []
+
+    def read(wanted: Wanted) -> dict[str, torch.Tensor]:
+        loaded.append(1)
+        return held(weights)(wanted)
+
+    monkeypatch.setattr(small, "_fallback", Fp32Fallback(arch, read, torch.device("cpu")))
     again = np.concatenate(list(small.samples(plan)))
+    once = len(loaded)
+    np.testing.assert_array_equal(np.concatenate(list(small.samples(plan))), again)
+    assert len(loaded) == once, "the fp32 weights were read a second time"
     monkeypatch.setattr(small, "_sampler", Sampler(arch, held(weights), torch.device("cpu"), torch.float32))
     expected = np.concatenate(list(small.samples(plan)))
     np.testing.assert_allclose(again, expected, atol=1e-5)
 
 
-def test_what_cannot_be_spoken_is_refused_in_words(tts):
+def test_loading_the_fp32_weights_yields_between_blocks(tmp_path: Path) -> None:
+    """They were read in one go on the event loop: seconds of a big model, in which nobody else was answered."""
+    folder = small_checkpoint(tmp_path / "deep", depth=6)
+    deep = tts_core.TTS(folder)
+    arch, weights = deep._sampler.arch, checkpoint.read_weights(folder / "model.safetensors")
+    most: list[int] = []
+
+    def read(wanted: Wanted) -> dict[str, torch.Tensor]:
+        got = held(weights)(wanted)
+        most.append(
+            len(
+                {
+                    name.split(".")[1]
+                    for name in got
+                    if name.startswith("transformer_blocks.") and "attn_norm" not in name
+                }
+            )
+        )
+        return got
+
+    broken = weights | {"proj_out.bias": torch.full((100,), math.inf)}
+    deep._sampler = Sampler(arch, held(broken), torch.device("cpu"), torch.float32)
+    deep._fallback = Fp32Fallback(arch, read, torch.device("cpu"))
+    plan = deep.plan(Speech("Hello there.", seed=1, steps=1))
+    one, other = deep.speak(plan), deep.speak(plan)
+    next(one), next(other)  # a solver step each
+    for _ in range(3):
+        assert next(one) is None and next(other) is None
+    assert max(most) == 1, "more than a block was read between two yields"
+    one.close()  # type: ignore[attr-defined]
+    sound = [samples for samples in other if samples is not None]
+    assert sum(map(len, sound)) == plan.samples, "who went away took the loading with it"
+
+
+def test_a_voice_may_be_written_in_capitals(tmp_path: Path, small_folder: Path) -> None:
+    shutil.copytree(tts_core.VOICES, tmp_path / "voices")
+    for name in ("rms.wav", "rms.txt"):
+        (tmp_path / "voices" / name).rename(tmp_path / "voices" / name.replace("rms", "ANNA").upper())
+    both = tts_core.TTS(small_folder, tmp_path / "voices")
+    assert {"ANNA", "default"} <= both.voices.keys()
+    assert len(said(both, Speech("Hello.", "ANNA", steps=1)))
+    shutil.copy(tmp_path / "voices" / "ANNA.WAV", tmp_path / "voices" / "ANNA.wav")
+    with pytest.raises(ValueError, match=r"ANNA\.WAV and ANNA\.wav; a voice has one file"):
+        tts_core.TTS(small_folder, tmp_path / "voices")
+
+
+def test_what_cannot_be_spoken_is_refused_in_words(tts: tts_core.TTS) -> None:
     with pytest.raises(UnknownVoice, match=r"no voice 'anna'; have: an, awb, default, rms"):
         tts.plan(Speech("Hello.", "anna"))
     with pytest.raises(BadSpeech, match=r"possible are .* to .* s"):
@@ -160,7 +220,16 @@ def test_what_cannot_be_spoken_is_refused_in_words(tts):
         device.choose("tpu")
 
 
-def test_voices_without_transcript_or_default_are_named(tmp_path):
+def test_the_number_format_is_the_one_that_this_machine_computes_fast_and_its_reason_says_so() -> None:
+    chosen = device.choose("cpu")
+    flags = set(Path("/proc/cpuinfo").read_text().split()) if platform.system() == "Linux" else set()
+    if platform.machine() == "x86_64" and flags:
+        native = bool(flags & {"avx512_bf16", "amx_bf16"})
+        assert chosen.dtype == (torch.bfloat16 if native else torch.float32)
+    assert chosen.reason.startswith("bf16" if chosen.dtype == torch.bfloat16 else "fp32")
+
+
+def test_voices_without_transcript_or_default_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"needs default\.wav"):
         tts_core.TTS(voices=tmp_path)
     audio_file = (tts_core.VOICES / "default.wav").read_bytes()
@@ -180,7 +249,7 @@ def test_voices_without_transcript_or_default_are_named(tmp_path):
         tts_core.TTS(voices=tmp_path)
 
 
-def test_lengths_rounded_up_change_nothing(tts, monkeypatch):
+def test_lengths_rounded_up_change_nothing(tts: tts_core.TTS, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, sampler, draw = 301, tts._sampler, torch.Generator().manual_seed(1)
     noise, tokens = torch.randn(frames, 100, generator=draw), torch.randint(1, 60, (frames - 5,), generator=draw)
     mels, waves = {}, {}
@@ -194,7 +263,7 @@ def test_lengths_rounded_up_change_nothing(tts, monkeypatch):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="page faults are glibc's habit")
-def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts):
+def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts: tts_core.TTS) -> None:
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         solved(
@@ -206,6 +275,6 @@ def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts):
 
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="looks into /proc")
-def test_no_weight_keeps_the_whole_file_mapped(tts):
+def test_no_weight_keeps_the_whole_file_mapped(tts: tts_core.TTS) -> None:
     said(tts, Speech("Hello.", seed=1))
     assert "model.safetensors" not in Path("/proc/self/maps").read_text()

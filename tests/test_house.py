@@ -19,7 +19,6 @@ STRANGERS = {
 """What each command may not import, not even within a function."""
 
 TOO_LONG = {
-    "engine/sampler.py",
     "server/jobs/runner.py",
     "train/guide.py: train",
     "train/loop.py: run",

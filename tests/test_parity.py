@@ -10,7 +10,8 @@ from f5_tts.model import CFM
 from f5_tts.model.backbones.dit import DiT
 from f5_tts.model.utils import convert_char_to_pinyin, list_str_to_idx
 
-from engine.sampler import Arch, Sampler
+from engine.arch import Arch
+from engine.sampler import Sampler
 from engine.stepping import run_to_end
 
 REFERENCE = 30
@@ -18,12 +19,13 @@ SMALL: dict[str, Any] = dict(dim=128, depth=3, heads=2, ff_mult=2, text_dim=64, 
 ARCHS: dict[str, dict[str, Any]] = {
     "v1": dict(SMALL, text_mask_padding=True, pe_attn_head=None),
     "v0": dict(SMALL, text_mask_padding=False, pe_attn_head=1),
+    "upsampled": dict(SMALL, text_mask_padding=True, pe_attn_head=None, text_embedding_average_upsampling=True),
     "qk_norm": dict(SMALL, text_mask_padding=True, pe_attn_head=None, qk_norm="rms_norm"),
 }
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789"
 
 
-def upstream(arch: dict, vocab: dict[str, int]) -> CFM:
+def upstream(arch: dict[str, Any], vocab: dict[str, int]) -> CFM:
     torch.manual_seed(0)
     model = CFM(DiT(**arch, text_num_embeds=len(vocab), mel_dim=100), vocab_char_map=vocab).eval()
     with torch.no_grad():  # upstream starts AdaLN, GRN and the output at zero, where a wrong layer would not show
@@ -62,19 +64,18 @@ class Case:
         return sampler.solve(reference, ids, noise, self.steps, 2.0)
 
     def difference(self, mel: torch.Tensor) -> float:
-        return (mel[REFERENCE:].cpu() - self.expected).abs().max().item()
+        return float((mel[REFERENCE:].cpu() - self.expected).abs().max())
 
     def likeness(self, mel: torch.Tensor) -> float:
-        return torch.nn.functional.cosine_similarity(
-            mel[REFERENCE:].cpu().flatten(), self.expected.flatten(), dim=0
-        ).item()
+        a, b = mel[REFERENCE:].cpu().flatten(), self.expected.flatten()
+        return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
 
 
 @pytest.mark.parametrize("kind", ["pinyin", "char"])
 @pytest.mark.parametrize("name", ARCHS)
 @pytest.mark.parametrize("frames,steps", [(40, 7), (161, 5), (300, 16), (513, 7), (750, 3), (2000, 2)])
 @torch.inference_mode()
-def test_same_mel_as_upstream(name, kind, frames, steps):
+def test_same_mel_as_upstream(name: str, kind: str, frames: int, steps: int) -> None:
     case = Case(name, kind, frames, steps)
     difference = case.difference(run_to_end(case.solving(case.sampler(torch.float32))))
     assert difference <= 1e-3, f"{name} {kind} {frames} frames {steps} steps: {difference:.1e}"
@@ -87,7 +88,7 @@ def test_same_mel_as_upstream(name, kind, frames, steps):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("dtype,least", [(torch.float16, 0.9995), (torch.float32, 0.99999)])
 @torch.inference_mode()
-def test_one_graph_serves_two_speeches_in_turns(dtype, least):
+def test_one_graph_serves_two_speeches_in_turns(dtype: torch.dtype, least: float) -> None:
     cases = [Case("v1", "char", frames, 7) for frames in (163, 190)]  # both are rounded up to 192
     sampler = cases[0].sampler(dtype, "cuda")
     running = {case: case.solving(sampler) for case in cases}

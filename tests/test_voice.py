@@ -1,9 +1,10 @@
-"""The embedded voice: understood by a recogniser that never saw it, itself for each reference, and upstream's to load."""
+"""The embedded voice: understood by a recogniser that never saw it, itself for each reference, upstream's to load."""
 
 import functools
 import io
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -27,7 +28,7 @@ def recogniser() -> Recogniser:
 
 
 @pytest.mark.parametrize("voice", ["default", "rms", "awb"])
-def test_unseen_sentences_are_understood(client, recogniser, voice):
+def test_unseen_sentences_are_understood(client: httpx.Client, recogniser: Recogniser, voice: str) -> None:
     sentences = texts.held_out("en")[:10]
     heard = []
     for i, sentence in enumerate(sentences):
@@ -38,14 +39,14 @@ def test_unseen_sentences_are_understood(client, recogniser, voice):
     assert errors <= WORD_ERRORS_ALLOWED, f"{errors:.2f} of the words were wrong: " + " / ".join(heard)
 
 
-def test_held_out_sentences_are_not_in_the_training_text():
+def test_held_out_sentences_are_not_in_the_training_text() -> None:
     held = {s.lower() for s in texts.held_out("en")}
     made = texts.english(3000, 1, held, Path("/nowhere"), None)
     assert not held & {s.lower() for s in made}
     assert len(set(made)) == 3000
 
 
-def test_the_reference_decides_who_speaks(tts):
+def test_the_reference_decides_who_speaks(tts: tts_core.TTS) -> None:
     """Mean log mel of the speech is nearest to its own reference's, of all English voices."""
     own = {}
     for name in ("default", "rms", "awb"):
@@ -58,7 +59,7 @@ def test_the_reference_decides_who_speaks(tts):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_upstream_loads_the_folder_and_makes_the_same_mel(tts):
+def test_upstream_loads_the_folder_and_makes_the_same_mel(tts: tts_core.TTS) -> None:
     from f5_tts.infer.utils_infer import load_model
     from f5_tts.model import DiT
 
