@@ -67,7 +67,7 @@ class Chunker:
             if longest <= self.max_frames:
                 return (yield from self._with_frames(cut, shares, pace, duration))
             # A share may be a little longer than its piece takes at this pace: joins do not shrink with it.
-            limit -= longest - self.max_frames
+            limit -= max(longest - self.max_frames, (limit - self.prompt.frames) // 8)
         raise BadSpeech(
             f"duration {duration} s is too long for this text, which takes {natural + silence:.2f} s", "duration"
         )
