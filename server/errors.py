@@ -2,18 +2,38 @@
 
 from dataclasses import dataclass
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ExceptionHandler
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from server.jobs.store import JobStorageError, NotFinished, UnknownJob
 from server.shutdown import ShuttingDown
 from speech.request import BadSpeech, UnknownVoice
 
+MAX_ECHO = 80
+"""Of what a client sent, so many characters at most are told back to it."""
+
 
 class TooLarge(ValueError):
     """A text or body over its limit."""
+
+
+class TooSlow(Exception):
+    """A body that does not come."""
+
+
+class NotJSON(ValueError):
+    """A body from a browser in a type that pages of any origin may send."""
+
+
+class ForeignPage(Exception):
+    """A browser asks on behalf of a page that is not this server's."""
+
+
+class UnknownHost(Exception):
+    """The request is for another server, going by its Host."""
 
 
 class ServerBusy(Exception):
@@ -26,7 +46,7 @@ class ServerBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """How an exception is told."""
+    """How an exception is told. Its message is the message, its `field` and `retry_after`, if it has them, go first."""
 
     status: int
     type: str = "invalid_request_error"
@@ -39,10 +59,14 @@ class Refusal:
 
 REFUSALS: dict[type[Exception], Refusal] = {
     BadSpeech: Refusal(400),
+    ForeignPage: Refusal(403, code="foreign_origin"),
+    UnknownHost: Refusal(403, code="unknown_host"),
     UnknownVoice: Refusal(404, code="voice_not_found", param="voice"),
     UnknownJob: Refusal(404, code="job_not_found", param="id"),
+    TooSlow: Refusal(408, close=True),
     NotFinished: Refusal(409, code="not_finished", param="id", retry_after=1),
     TooLarge: Refusal(413, param="text", close=True),
+    NotJSON: Refusal(415, close=True),
     ServerBusy: Refusal(503, "server_error", code="full"),
     ShuttingDown: Refusal(503, "server_error", code="stopping", retry_after=10),
     JobStorageError: Refusal(503, "server_error", code="not_kept", retry_after=60),
@@ -51,11 +75,11 @@ REFUSALS: dict[type[Exception], Refusal] = {
 
 
 def handlers() -> dict[type[Exception], ExceptionHandler]:
-    known: dict[type[Exception], ExceptionHandler] = dict.fromkeys(REFUSALS, _refused)
+    known: dict[type[Exception], ExceptionHandler] = dict.fromkeys(REFUSALS, refused)
     return known | {HTTPException: _http_error, ClientDisconnect: _left, Exception: _bug}
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def refused(request: Request, error: Exception) -> Response:
     refusal = REFUSALS[type(error)]
     field = getattr(error, "field", None)
     retry_after = getattr(error, "retry_after", refusal.retry_after)
@@ -72,7 +96,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
+    path = request.url.path[:MAX_ECHO]
+    messages = {404: f"there is no {path}", 405: f"{request.method} is not allowed on {path}"}
     message = messages.get(error.status_code, error.detail)
     return _reply(error.status_code, message, headers=dict(error.headers or {}))
 
@@ -95,3 +120,36 @@ def _reply(
 ) -> Response:
     error = {"message": message, "type": type, "param": param, "code": code}
     return JSONResponse({"error": error}, status, headers=headers)
+
+
+class JSONErrors:
+    """What the framework itself answers in plain text (a bad Range, for one) is told in the shape of all other errors."""
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        plain: Message | None = None
+        said = bytearray()
+
+        async def send_json(message: Message) -> None:
+            nonlocal plain
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                plain = message
+            elif plain is None:
+                await send(message)
+            else:
+                said.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    kept = {
+                        name: value for name, value in Headers(raw=plain["headers"]).items() if name == "content-range"
+                    }
+                    text = said.decode(errors="replace")[:MAX_ECHO] or HTTPException(plain["status"]).detail
+                    await _reply(plain["status"], text, headers=kept)(scope, receive, send)
+
+        await self._app(scope, receive, send_json if scope["type"] == "http" else send)
+
+
+def _is_plain_error(message: Message) -> bool:
+    kind = Headers(raw=message["headers"]).get("content-type", "")
+    return message["status"] >= 400 and not kind.startswith("application/json")

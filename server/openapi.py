@@ -1,7 +1,11 @@
 """The routes in OpenAPI's words, with the limits that Speech itself checks."""
 
+from dataclasses import MISSING, Field
+from typing import Any
+
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
-from speech.request import DEFAULT_VOICE, MOST_STEPS, SPEEDS
+from server.version import VERSION
+from speech.request import FIELDS, kind
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}
@@ -41,22 +45,10 @@ JOB = {
 }
 
 
-def description(most_characters: int) -> dict:
+def description(most_characters: int) -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
-    speech: dict[str, dict] = {
-        "text": {"type": "string", "minLength": 1, "maxLength": most_characters, "pattern": r"\S"},
-        "voice": {"type": "string", "default": DEFAULT_VOICE},
-        "speed": {"type": "number", "minimum": SPEEDS[0], "maximum": SPEEDS[1], "default": 1},
-        "duration": {
-            "type": ["number", "null"],
-            "exclusiveMinimum": 0,
-            "maximum": 86_400,
-            "description": "seconds the speech is to last, exactly",
-        },
-        "seed": {"type": ["integer", "null"], "minimum": 0, "maximum": 2**63 - 1},
-        "steps": {"type": ["integer", "null"], "minimum": 1, "maximum": MOST_STEPS},
-        "cfg_strength": {"type": ["number", "null"], "minimum": 0, "maximum": 10},
-    }
+    speech = {name: _schema(one) for name, one in FIELDS.items()}
+    speech["text"] |= {"minLength": 1, "maxLength": most_characters, "pattern": r"\S"}
     later = {
         "async": {"type": "boolean", "default": False},
         "priority": {"enum": list(PRIORITY_DUE_SECONDS), "description": "with async only"},
@@ -71,25 +63,29 @@ def description(most_characters: int) -> dict:
     ]
     return {
         "openapi": "3.1.0",
-        "info": {"title": "direct-tts", "version": "1", "description": "F5-TTS, served directly."},
+        "info": {"title": "direct-tts", "version": VERSION, "description": "F5-TTS, served directly."},
         "paths": {
             "/tts": {
                 "post": {
                     "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-                    "responses": {"200": wav, "202": _json("a job for later", JOB)} | _errors(400, 404, 413, 500, 503),
+                    "responses": {"200": wav, "202": _json("a job for later", JOB)}
+                    | _errors(400, 403, 404, 408, 413, 415, 500, 503),
                 },
-                "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 404, 413, 500, 503)},
+                "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 403, 404, 413, 500, 503)},
             },
             "/tts/status/{id}": {
-                "get": {"parameters": [job_id], "responses": {"200": _json("the job", JOB)} | _errors(404)}
+                "get": {"parameters": [job_id], "responses": {"200": _json("the job", JOB)} | _errors(403, 404, 503)}
             },
             "/tts/result/{id}": {
-                "get": {"parameters": [job_id], "responses": {"200": wav, "206": wav} | _errors(404, 409)},
+                "get": {
+                    "parameters": [job_id],
+                    "responses": {"200": wav, "206": wav} | _errors(400, 403, 404, 409, 416, 503),
+                },
             },
             "/tts/{id}": {
                 "delete": {
                     "parameters": [job_id],
-                    "responses": {"200": _json("cancelled or removed", JOB)} | _errors(404),
+                    "responses": {"200": _json("cancelled or removed", JOB)} | _errors(403, 404, 503),
                 }
             },
             **{
@@ -107,13 +103,32 @@ def description(most_characters: int) -> dict:
     }
 
 
-def _plain(kind: str | list[str]) -> str:
-    return kind if isinstance(kind, str) else kind[0]
+TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+BOUNDS = {
+    "minimum": "minimum",
+    "maximum": "maximum",
+    "above": "exclusiveMinimum",
+    "max_length": "maxLength",
+    "pattern": "pattern",
+}
 
 
-def _json(description: str, schema: dict) -> dict:
+def _schema(one: Field[Any]) -> dict[str, Any]:
+    """A field's rule in JSON Schema's words."""
+    required, default = one.default is MISSING, {} if one.default in (MISSING, None) else {"default": one.default}
+    wanted = TYPES[kind(one)]
+    bounds = {word: one.metadata[name] for name, word in BOUNDS.items() if one.metadata[name] is not None}
+    nullable = not required and one.default is None
+    return {"type": [wanted, "null"] if nullable else wanted, "description": one.metadata["meaning"]} | bounds | default
+
+
+def _plain(wanted: str | list[str]) -> str:
+    return wanted if isinstance(wanted, str) else wanted[0]
+
+
+def _json(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def _errors(*codes: int) -> dict:
+def _errors(*codes: int) -> dict[str, Any]:
     return {str(code): _json("refused, in words", ERROR) for code in codes}

@@ -20,6 +20,9 @@ FIRST_SOUND_SECONDS = 0.25
 SLOT_SECONDS = 0.003
 """A slot goes on past yield points while it is shorter than this: passing it on costs a tenth of a millisecond."""
 
+BACKGROUND_SHARE = 0.1
+"""A background task that is due waits at most so long that its slots come to this share: 0.3 s after a slot of 30 ms."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,9 +52,12 @@ class PlaybackDeadline:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundTask:
-    """Work that nobody listens to: it has the slots that no listener asks for, the earliest due first."""
+    """Work that nobody listens to: it has the slots that no listener asks for, the earliest due first.
+
+    Once it is due it has BACKGROUND_SHARE of the model's time even beside listeners who never stop."""
 
     due: float = 0.0
+    """Seconds since the epoch, as a job has it; 0: at once, what somebody waits for without listening."""
 
     @property
     def priority(self) -> tuple[int, float]:
@@ -65,6 +71,8 @@ class Scheduler:
         self._stats = stats
         self._asking: dict[asyncio.Future[None], PlaybackDeadline | BackgroundTask] = {}
         self._busy = False
+        self._background_from = 0.0
+        """When a due background task may go before listeners again (event loop's clock)."""
 
     async def drive(
         self, generator: Iterator[Item | None], who: PlaybackDeadline | BackgroundTask
@@ -98,9 +106,13 @@ class Scheduler:
     async def slot(self, who: PlaybackDeadline | BackgroundTask) -> AsyncIterator[None]:
         """The body has the model to itself. It must not wait for anything."""
         await self._acquire(who)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             yield
         finally:
+            if isinstance(who, BackgroundTask):
+                self._background_from = loop.time() + (loop.time() - began) * (1 / BACKGROUND_SHARE - 1)
             self._release(LOOP_ROUNDS)
 
     async def _acquire(self, who: PlaybackDeadline | BackgroundTask) -> None:
@@ -121,8 +133,17 @@ class Scheduler:
         if rounds:
             asyncio.get_running_loop().call_soon(self._release, rounds - 1)
         elif self._asking:
-            granted = min(self._asking, key=lambda future: self._asking[future].priority)
+            granted = self._next()
             del self._asking[granted]
             granted.set_result(None)
         else:
             self._busy = False
+
+    def _next(self) -> asyncio.Future[None]:
+        asking = self._asking
+        if asyncio.get_running_loop().time() >= self._background_from:
+            now = time.time()
+            due = [future for future, who in asking.items() if isinstance(who, BackgroundTask) and who.due <= now]
+        else:
+            due = []
+        return min(due or asking, key=lambda future: asking[future].priority)

@@ -6,7 +6,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers
@@ -15,16 +15,16 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from server.errors import REFUSALS, ServerBusy
+from server.planning import planned
+from server.requests import read_speech
 from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
+from server.settings import Settings
 from server.stats import Listener, Stats
 from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
 from speech.request import Speech
 
 if TYPE_CHECKING:
     from tts_core import TTS, Plan
-
-STALL_SECONDS = 300
-"""Who takes nothing for so long is not listening: the place is needed."""
 
 log = logging.getLogger("uvicorn.tts")
 
@@ -34,9 +34,9 @@ class SpeechResponse:
 
     Whatever becomes of it is counted here, once. One line in the log for a speech, without the text."""
 
-    def __init__(self, request: Request, read: Callable[[Request], Awaitable[tuple[Speech, str | None]]], most: int):
-        """`read` gives what to say, and a priority if it is for later. At most `most` are served at once."""
-        self._request, self._read, self._most = request, read, most
+    def __init__(self, request: Request):
+        self._request = request
+        self._settings: Settings = request.state.settings
         self._tts: TTS = request.state.tts
         self._scheduler: Scheduler = request.state.scheduler
         self._stats: Stats = request.state.stats
@@ -50,36 +50,39 @@ class SpeechResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outcome, speech = "failed", None
         try:
-            speech, priority = await self._read(self._request)
+            speech, priority = await read_speech(self._request, self._settings.max_chars)
             if priority is None:
                 outcome = await self._serve(speech, receive, send)
             else:
                 job = await self._request.state.jobs.accept(speech, priority)
-                accepted = JSONResponse(job, 202, {"location": f"/tts/status/{job['request_id']}"})
+                location = f"{scope.get('root_path', '')}/tts/status/{job['request_id']}"
+                accepted = JSONResponse(job, 202, {"location": location})
                 await accepted(scope, receive, send)
                 outcome = "queued"
         except ClientDisconnect:
             outcome = "disconnected"
         except tuple(REFUSALS):
-            if not self._served.sent_seconds:
+            outcome = "refused"
+            raise
+        except asyncio.CancelledError:
+            if self._request.state.shutdown.over and not self._served.sent_seconds:
                 outcome = "refused"
-                raise
-            # Returning short of the Content-Length: the server under us drops the connection.
+            raise
         finally:
             self._stats.outcomes[outcome] += 1
             if speech and outcome not in ("refused", "queued"):  # those have a line of the server's own
                 self._report(speech, outcome)
 
     async def _serve(self, speech: Speech, receive: Receive, send: Send) -> str:
-        """What became of it. Raises ClientDisconnect as soon as the client has left, and ShuttingDown."""
-        if self._stats.listening >= self._most:
-            raise ServerBusy(self._most, self._stats.seconds_to_a_free_place())
-        shutdown = self._request.state.shutdown
-        with self._stats.listener() as self._served, shutdown.cancels_after_grace(asyncio.current_task()):
+        """What became of it. Raises ClientDisconnect as soon as the client has left, and ServerBusy."""
+        most = self._settings.max_waiting
+        if self._stats.listening >= most:
+            raise ServerBusy(most, self._stats.seconds_to_a_free_place())
+        head = self._request.method == "HEAD"
+        with self._stats.listener() as self._served:
             async with _while_connected(receive):
-                head = self._request.method == "HEAD"
                 who = BackgroundTask() if head else self._playback
-                plan = await self._scheduler.result(self._tts.planning(speech), who)
+                plan = await planned(self._scheduler, self._tts, speech, who)
                 if head:
                     await send(self._start(plan))
                     await send({"type": "http.response.body", "body": b""})
@@ -126,11 +129,7 @@ class SpeechResponse:
     async def _hand_over(self, send: Send, body: bytes) -> None:
         """Waits until the client has room for it: a slow reader asks for no slot meanwhile, and holds one piece of sound."""
         began = time.perf_counter()
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-        except OSError:  # gone, or stalled
-            raise ClientDisconnect from None
+        await send({"type": "http.response.body", "body": body, "more_body": True})
         self._sending_seconds += time.perf_counter() - began
 
     @property

@@ -14,6 +14,8 @@ MEL_BANDS = 100
 REFERENCE_RMS = 0.1
 """Quieter references are raised to this before they condition the model, and the speech is lowered back after."""
 WAV_HEADER_BYTES = 44
+MAX_WAV_SAMPLES = (2**32 - 1 - (WAV_HEADER_BYTES - 8)) // 2
+"""Its sizes are 32 bits: 24.8 hours."""
 
 
 class UnreadableAudio(ValueError):

@@ -2,14 +2,15 @@
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, get_args
 
 from speech.text import clean, control_character
 
 DEFAULT_VOICE = "default"
-MOST_STEPS = 64
-SPEEDS = 0.25, 4.0
-_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+MIN_SPEED, MAX_SPEED = SPEEDS = 0.25, 4.0
+_KINDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number"}
 
 
 class BadSpeech(ValueError):
@@ -24,74 +25,112 @@ class UnknownVoice(LookupError):
     """No voice of that name; the message lists those there are."""
 
 
+def takes(
+    meaning: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+) -> dict[str, Any]:
+    """A field's metadata: from `minimum` (or above `above`) to `maximum`. Queries, options and the OpenAPI schema are made from it."""
+    bounds = {"minimum": minimum, "maximum": maximum, "above": above, "max_length": max_length}
+    return {"meaning": meaning, "pattern": pattern} | bounds
+
+
 @dataclass(frozen=True, slots=True)
 class Speech:
     """What to say and how. Valid from birth: BadSpeech says what is wrong."""
 
-    text: str
-    voice: str = DEFAULT_VOICE
-    speed: float = 1.0
-    """1.0 keeps the voice's own pace; 0.25 to 4."""
-    duration: float | None = None
-    """Seconds the speech is to last, exactly; None: as long as it takes."""
-    seed: int | None = None
-    """Same text, voice, seed and settings: same samples. None draws one."""
-    steps: int | None = None
-    """Solver steps, 1 to 64; None: the checkpoint's own (7). More is slower and seldom better."""
-    cfg_strength: float | None = None
-    """Guidance, 0 to 10; None: the checkpoint's own. 0 halves the work."""
-    language: str | None = None
-    """Of the text, as `en`, `vi`, `zh`; None: told by its words, sentence by sentence."""
-    normalize: bool | None = None
-    """Numbers, signs, abbreviations and markup are read as words; false leaves the text as it is. None: the server's choice."""
+    text: str = field(metadata=takes("what to say"))
+    voice: str = field(default=DEFAULT_VOICE, metadata=takes("one of /voices", max_length=100))
+    speed: float = field(default=1.0, metadata=takes("1.0 keeps the voice's own pace", MIN_SPEED, MAX_SPEED))
+    duration: float | None = field(
+        default=None,
+        metadata=takes("seconds the speech is to last, exactly; absent: as long as it takes", above=0, maximum=86_400),
+    )
+    seed: int | None = field(
+        default=None,
+        metadata=takes("same text, voice, seed and settings: same samples; absent: drawn", 0, 2**63 - 1),
+    )
+    steps: int | None = field(
+        default=None,
+        metadata=takes("solver steps; absent: the checkpoint's own. More is slower and seldom better", 1, 64),
+    )
+    cfg_strength: float | None = field(
+        default=None,
+        metadata=takes("guidance; absent: the checkpoint's own. 0 halves the work", 0, 10),
+    )
+    language: str | None = field(
+        default=None,
+        metadata=takes(
+            "a language's short name, as en, en-gb, vi or zh; absent: told by its words, sentence by sentence",
+            max_length=40,
+            pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$",
+        ),
+    )
+    normalize: bool | None = field(
+        default=None,
+        metadata=takes(
+            "numbers, signs, abbreviations and markup are read as words; false leaves the text as it is; "
+            "absent: the server's choice"
+        ),
+    )
 
     def __post_init__(self) -> None:
-        _check(isinstance(self.text, str), "text", "must be a string")
+        for name, one in FIELDS.items():
+            _check(one, getattr(self, name))
         stray = control_character(self.text)
-        _check(stray is None, "text", f"has the control or half character U+{ord(stray or ' '):04X}; leave it out")
-        _check(bool(clean(self.text)), "text", "is empty")
-        _check(isinstance(self.voice, str), "voice", "must be a string")
-        _check(
-            _number(self.speed) and SPEEDS[0] <= self.speed <= SPEEDS[1],
-            "speed",
-            f"must be a number from {SPEEDS[0]} to {SPEEDS[1]}",
-        )
-        _check(
-            self.duration is None or (_number(self.duration) and 0 < self.duration <= 86_400),
-            "duration",
-            "must be seconds above 0, at most 86400",
-        )
-        _check(
-            self.seed is None or (_whole(self.seed) and 0 <= self.seed < 2**63),
-            "seed",
-            "must be a whole number from 0 to 2^63 - 1",
-        )
-        _check(
-            self.steps is None or (_whole(self.steps) and 1 <= self.steps <= MOST_STEPS),
-            "steps",
-            f"must be a whole number from 1 to {MOST_STEPS}",
-        )
-        _check(
-            self.cfg_strength is None or (_number(self.cfg_strength) and 0 <= self.cfg_strength <= 10),
-            "cfg_strength",
-            "must be a number from 0 to 10",
-        )
-        _check(
-            self.language is None or (isinstance(self.language, str) and bool(_LANGUAGE.fullmatch(self.language))),
-            "language",
-            "must be a language's short name, as en, en-gb, vi or zh",
-        )
-        _check(self.normalize is None or isinstance(self.normalize, bool), "normalize", "must be true or false")
+        if stray is not None:
+            raise BadSpeech(f"text has the control or half character U+{ord(stray):04X}; leave it out", "text")
+        if not clean(self.text):
+            raise BadSpeech("text is empty", "text")
 
 
-def _check(ok: bool, field: str, rule: str) -> None:
-    if not ok:
-        raise BadSpeech(f"{field} {rule}", field)
+FIELDS: dict[str, Field[Any]] = {one.name: one for one in fields(Speech)}
 
 
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def kind(one: Field[Any]) -> type:
+    """str, bool, int or float, whether or not it may also be None."""
+    plain: type = (get_args(one.type) or (one.type,))[0]
+    return plain
 
 
-def _number(value: object) -> bool:
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
+def parse(name: str, text: str) -> object:
+    """A field's value from a query string or a command line. Raises BadSpeech."""
+    wanted = kind(FIELDS[name])
+    try:
+        return {"true": True, "false": False}[text.lower()] if wanted is bool else wanted(text)
+    except (ValueError, KeyError):
+        raise BadSpeech(f"{name} must be {_KINDS[wanted]}", name) from None
+
+
+def _check(one: Field[Any], value: Any) -> None:
+    if value is None and one.default is None:
+        return
+    wanted, rule = kind(one), one.metadata
+    right = isinstance(value, bool) == (wanted is bool) and isinstance(
+        value, (int, float) if wanted is float else wanted
+    )
+    if not right or (wanted in (int, float) and not _within(value, rule)):
+        raise BadSpeech(f"{one.name} must be {_KINDS[wanted]}{_range(rule)}", one.name)
+    if rule["max_length"] is not None and len(value) > rule["max_length"]:
+        raise BadSpeech(f"{one.name} must have at most {rule['max_length']} characters", one.name)
+    if rule["pattern"] is not None and not re.fullmatch(rule["pattern"], value):
+        raise BadSpeech(f"{one.name} must be {rule['meaning'].split(';')[0]}", one.name)
+
+
+def _within(value: float, rule: Mapping[str, Any]) -> bool:
+    return (
+        not (isinstance(value, float) and not math.isfinite(value))
+        and (rule["minimum"] is None or value >= rule["minimum"])
+        and (rule["above"] is None or value > rule["above"])
+        and (rule["maximum"] is None or value <= rule["maximum"])
+    )
+
+
+def _range(rule: Mapping[str, Any]) -> str:
+    if rule["maximum"] is None:
+        return ""
+    low = f" from {rule['minimum']} to " if rule["above"] is None else f" above {rule['above']}, at most "
+    return f"{low}{rule['maximum']}"

@@ -2,6 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
+
+MAX_MARKS = 30
+"""On one letter, as Unicode's stream-safe form has it (UAX 15)."""
 
 FIRST_CHUNK_BYTES = 10, 48
 """The first chunk is the first clause of at least 10 bytes, and cut at a space past 48: its length is the wait for first audio."""
@@ -19,8 +23,17 @@ _CLAUSE_END = re.compile(r"(?<=[,;:–—])\s+|(?<=[，、；：])")
 
 def clean(text: str) -> str:
     """NFC, without invisible format characters, one space for any run of white space."""
-    text = "".join(c for c in text if unicodedata.category(c) != "Cf")
+    text = "".join(_few_marks(c for c in text if unicodedata.category(c) != "Cf"))
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _few_marks(text: Iterable[str]) -> Iterator[str]:
+    """NFC sorts the marks on a letter, in their number squared: 20 000 take a second. No writing has more than MAX_MARKS."""
+    marks = 0
+    for c in text:
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        if marks <= MAX_MARKS:
+            yield c
 
 
 def control_character(text: str) -> str | None:

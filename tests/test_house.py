@@ -21,7 +21,6 @@ STRANGERS = {
 TOO_LONG = {
     "engine/sampler.py",
     "server/jobs/runner.py",
-    "server/openapi.py: description",
     "train/guide.py: train",
     "train/loop.py: run",
 }

@@ -8,6 +8,7 @@ import math
 import random
 import re
 import socket
+import threading
 import time
 import wave
 from urllib.parse import urlsplit
@@ -246,6 +247,41 @@ def test_health_answers_within_a_step_while_speaking(server, client, tts):
     assert_true_lengths(speech.result())
     assert len(waits) > 10
     assert max(waits) < step * 1.5 + 0.02, f"health took {max(waits):.3f} s, a step {step:.3f} s"
+
+
+ZOO = {
+    "one word": "a" * 20_000,
+    "marks": "!?.,;:" * 3_000,
+    "digits": "0123456789" * 2_000,
+    "Thai": "สวัสดีครับ" * 2_000,
+    "Arabic": "مرحبا بالعالم " * 1_400,
+    "Chinese": "你好世界今天" * 3_000,
+    "emoji": "👋🌍🎉" * 6_000,
+    "combining": "a" + "\u0301\u0327" * 9_999,
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_no_text_holds_the_loop_before_its_first_slot(server, client, tts, name):
+    """Sorting 20 000 combining marks took the loop a second."""
+    step = longest_gap(tts, LONG[:800])
+    ended = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.TimeoutException):
+            httpx.get(f"{server}/health")
+            httpx.post(f"{server}/tts", json={"text": ZOO[name], "speed": 0.25}, timeout=2)
+        ended.set()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asking, waits = pool.submit(ask), []
+        while not ended.is_set():
+            began = time.perf_counter()
+            client.get("/health")
+            waits.append(time.perf_counter() - began)
+            time.sleep(0.003)
+        asking.result()
+    assert max(waits) < 1.5 * step + 0.1, f"/health waited {max(waits):.3f} s, a step takes {step:.3f} s"
 
 
 def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):

@@ -37,6 +37,7 @@ class Chaos:
                 accident()
                 self._count(accident.__name__)
             self.all_are_spoken()
+            self.nothing_half_written_is_left()
         finally:
             codes = [server.stop() for server in self._servers]
         assert codes == [0, 0] and not any("Traceback" in server.log for server in self._servers)
@@ -122,6 +123,14 @@ class Chaos:
                 promised = client.post("/tts", json=self._speech(seed)).content
                 assert client.get(f"/tts/result/{job}").content == promised, f"job {job} was changed"
             assert client.get("/health").json()["stats"]["queue_size"] == 0
+
+    def nothing_half_written_is_left(self) -> None:
+        """What kills have left is cleared by whoever starts next."""
+        self.kill()
+        end = time.monotonic() + 10
+        while parts := list(self._outputs.glob("*.part")):
+            assert time.monotonic() < end, parts
+            time.sleep(0.05)
 
 
 def chaos(tmp_path: Path, rounds: int, seed: int) -> Chaos:

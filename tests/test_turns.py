@@ -2,14 +2,16 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import random
 import time
+from collections.abc import Iterator
 
 import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.scheduler import FIRST_SOUND_SECONDS, PlaybackDeadline, Scheduler
+from server.scheduler import FIRST_SOUND_SECONDS, BackgroundTask, PlaybackDeadline, Scheduler
 from server.stats import Stats
 
 LONG = (
@@ -83,6 +85,31 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
                 pass
 
     asyncio.run(main())
+
+
+def test_background_work_that_is_due_has_its_share_beside_endless_listeners_and_what_is_not_due_waits():
+    async def main() -> tuple[int, int, int]:
+        model, slots = Scheduler(Stats()), {"listener": 0, "due": 0, "later": 0}
+
+        def work(name: str) -> Iterator[None]:
+            while True:
+                time.sleep(0.001)
+                slots[name] += 1
+                yield None
+
+        async def go(name: str, who: PlaybackDeadline | BackgroundTask) -> None:
+            async for _ in model.drive(work(name), who):
+                pass
+
+        due, later = BackgroundTask(), BackgroundTask(time.time() + 3600)
+        tasks = [go("listener", listener(0)), go("listener", listener(1)), go("due", due), go("later", later)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await asyncio.gather(*tasks)
+        return slots["listener"], slots["due"], slots["later"]
+
+    listeners, due, later = asyncio.run(main())
+    assert later == 0 and 0.02 < due / (listeners + due) < 0.2, (listeners, due, later)
 
 
 def test_a_deadline_is_when_the_sound_runs_out():

@@ -2,8 +2,8 @@
 torch.
 
 The same doors as the real `tts_core`, found first on the path: chunks cut by the same rules, `steps` yield points in
-each, lengths known before the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each, for tests that need
-speech to last.
+each, lengths known before the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each, for tests that
+need speech to last.
 
 Try: PYTHONPATH=bench/weightless uvicorn app:app
 """

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES, Job, JobStorageError, JobStore
 from server.jobs.table import MIN_FREE_BYTES
+from server.planning import planned
 from server.scheduler import BackgroundTask, Scheduler
 from server.stats import Stats
 from server.system_load import SystemLoad
@@ -77,6 +78,8 @@ class Jobs:
         self._wake = asyncio.Event()
         self._work: dict[str, _Work] = {}
         self._counts = dict.fromkeys(STATES, 0)
+        with contextlib.suppress(JobStorageError):  # nobody is served yet, so nobody waits for it
+            self._counts = self._store.counts()
         self._orphans: dict[str, float] = {}
         self.storage_problem: str | None = None
         """Why no job is accepted, in words."""
@@ -89,7 +92,7 @@ class Jobs:
     async def accept(self, speech: Speech, priority: str) -> dict[str, object]:
         """On disk when this returns. Raises what `TTS.planning` raises, and JobStorageError."""
         await self._stored(self._store.check)
-        plan = await self._scheduler.result(self._tts.planning(speech), BackgroundTask())
+        plan = await planned(self._scheduler, self._tts, speech, BackgroundTask())
         # Whoever speaks it, whenever and however often: the same sound.
         settled = replace(speech, seed=plan.seed, steps=plan.steps, cfg_strength=plan.cfg_strength)
         now = time.time()

@@ -1,4 +1,5 @@
-"""English as it is written, in the words that are said. One function, `read`; its rules are tried in the order they stand.
+"""English as it is written, in the words that are said. One function, `read`; its rules are tried in the order they
+stand.
 
 Only what has digits, signs, capitals or dots is touched: plain words come out as they went in."""
 

@@ -81,7 +81,8 @@ def number(text: str) -> str:
 
 
 def pair(text: str) -> str:
-    """Three or four digits as people say rooms and flights: `101` one oh one, `370` three seventy, `1080` ten eighty."""
+    """Three or four digits as people say rooms and flights: `101` one oh one, `370` three seventy, `1080` ten
+    eighty."""
     head, tail = text[:-2], text[-2:]
     if tail == "00":
         return cardinal(text)

@@ -1,4 +1,5 @@
-"""The language of a text, by its words. No model, nothing to load: two languages and a third's script are told apart."""
+"""The language of a text, by its words. No model, nothing to load: two languages and a third's script are told
+apart."""
 
 import re
 import unicodedata
@@ -13,8 +14,9 @@ _SYLLABLE = re.compile(rf"^(?:{_ONSETS})?(?:{_RIMES})(?:ch|ng|nh|[cmnpt])?$")
 _VIETNAMESE_LETTER = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉĩịọỏốồổỗộớờởỡợụủũứừửữựỳỵỷỹ]", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _PLAIN_VIETNAMESE = set(
-    "anh em toi la cua va khong co cho nay thi nhung mot hai ba nam con ra den di ve lam duoc nguoi trong khi xin chao ban "
-    "rat nha tôi là của và không có này thì một con cho trong khi xin chào ông bà cô hôm nay cháu mình chúng ta".split()
+    "anh em toi la cua va khong co cho nay thi nhung mot hai ba nam con ra den di ve lam duoc nguoi trong khi xin "
+    "chao ban rat nha tôi là của và không có này thì một con cho trong khi xin chào ông bà cô hôm nay cháu mình chúng "
+    "ta".split()
 )
 _ENGLISH = set(
     "the a an and or but of to in on at for with from by is are was were be been it its this that these those he she "

@@ -1,4 +1,5 @@
-"""Markdown, HTML, SSML and pictures taken off a text; what they mean for speech (pauses, line ends, spelling) is kept."""
+"""Markdown, HTML, SSML and pictures taken off a text; what they mean for speech (pauses, line ends, spelling) is
+kept."""
 
 import html
 import re
@@ -53,7 +54,8 @@ WRAPPED_AT = 50
 
 
 def segments(text: str) -> list[tuple[float, str]]:
-    """(seconds of silence before, plain text) of every part between pauses, markup off; a text without pauses is one."""
+    """(seconds of silence before, plain text) of every part between pauses, markup off; a text without pauses is
+    one."""
     text = text.replace(_PAUSE, "")
     parts = _lines(_entities(_tags(text))).split(_PAUSE)
     found: list[tuple[float, str]] = []
@@ -126,7 +128,8 @@ def _entities(text: str) -> str:
 
 
 def _lines(text: str) -> str:
-    """Lines joined to one, a pause where a line ends without a mark; headings, lists, quotes, tables without their signs."""
+    """Lines joined to one, a pause where a line ends without a mark; headings, lists, quotes, tables without their
+    signs."""
     text = re.sub(r"\r\n?|[\u2028\u2029\x85\x0b\x0c]", "\n", text)
     text = re.sub(r"(?<=[^\W\d_A-Z])[-\u2010]\n[ \t]*(?=[^\W\d_A-Z])", "", text)
     said = ""

@@ -68,7 +68,8 @@ class Piece:
 
 
 def pieces(passages: Iterable[Passage], limit: int) -> list[Piece]:
-    """Passages in chunks of at most `limit` bytes. At least one; the last may be empty, after the silence that ends the text."""
+    """Passages in chunks of at most `limit` bytes. At least one; the last may be empty, after the silence that ends the
+    text."""
     found: list[Piece] = []
     for passage in passages:
         before = utf8_bytes(found[-1].text) if found else None

@@ -1,4 +1,5 @@
-"""Vietnamese as it is written, in the words that are said. One function, `read`; its rules are tried in the order they stand."""
+"""Vietnamese as it is written, in the words that are said. One function, `read`; its rules are tried in the order they
+stand."""
 
 import re
 

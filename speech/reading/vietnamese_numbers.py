@@ -43,7 +43,8 @@ def digits(text: str) -> str:
 
 
 def number(text: str) -> str:
-    """`1.250.000`, `3,5`, `1.5`, `-3`, `007` in words: dots part thousands, a comma decimals; other dots are read as such."""
+    """`1.250.000`, `3,5`, `1.5`, `-3`, `007` in words: dots part thousands, a comma decimals; other dots are read as
+    such."""
     text = text.replace("−", "-")
     if text[0] in "+-":
         return f"{'âm' if text[0] == '-' else 'cộng'} {number(text[1:])}"
