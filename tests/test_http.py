@@ -46,6 +46,9 @@ def random_text(draw: random.Random, longest: int) -> str:
 
 
 def assert_true_lengths(reply: httpx.Response) -> None:
+    if reply.status_code == 400:  # a text in one script alone, of which the checkpoint has no letter
+        assert "no word that" in reply.json()["error"]["message"], reply.text
+        return
     assert reply.status_code == 200, reply.text
     assert int(reply.headers["content-length"]) == len(reply.content)
     riff, data = (int.from_bytes(reply.content[at : at + 4], "little") for at in (4, 40))

@@ -70,7 +70,7 @@ def segments(text: str) -> list[tuple[float, str]]:
 
 
 def _pause(seconds: float) -> str:
-    return f"{_PAUSE}{min(seconds, MAX_PAUSE_SECONDS):.3f}{_PAUSE}"
+    return f"{_PAUSE}{min(seconds, MAX_PAUSE_SECONDS):.6f}{_PAUSE}"
 
 
 def _seconds(amount: str | None, unit: str | None) -> float:
