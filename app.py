@@ -34,7 +34,7 @@ from server.version import VERSION
 from tts_core import TTS, ModelUnavailable
 
 STARTUP_FAILURE = 3
-"""uvicorn's own: with several workers its supervisor gives up on this status alone, and starts all others again for ever."""
+"""uvicorn's own: with several workers its supervisor gives up on this status alone, others start again for ever."""
 
 connections = Connections()
 
@@ -153,7 +153,8 @@ async def index(request: Request) -> Response:
         "F5-TTS, served directly.\n\n"
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
         f"voices: {', '.join(request.state.tts.voices)}\n"
-        "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, /voices, /health, /ready, /metrics, /openapi.json\n"
+        "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, "
+        "/voices, /health, /ready, /metrics, /openapi.json\n"
     )
 
 

@@ -1,14 +1,25 @@
-"""A subtitle file becomes speech: one sound file per cue, or one track that fits the film. A client of the server; loads no model.
+"""A subtitle file becomes speech: one sound file per cue, or one track that fits the film.
+
+A client of the server; loads no model.
 
 Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav        (in another terminal: make serve)
 """
 
+import os
+import signal
+
+if __name__ == "__main__":  # Ctrl+C while modules are loaded: there is nothing yet to save or to say
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
+import io
 import sys
 from pathlib import Path
 
 from subtitles import check, cues
+from subtitles.console import say, warn
 from subtitles.cues import BadSubtitle
+from subtitles.interrupt import Interrupt
 from subtitles.options import BadUsage, RunOptions, read_voices
 from subtitles.progress import BadCheckpoint
 from subtitles.run import SPOKEN, run
@@ -19,7 +30,8 @@ BAD_USAGE, INTERRUPTED = 2, 130
 
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
-        description="Speak a subtitle file: one sound file per cue, or one track that fits the film. Run again, it goes on where it stopped.",
+        description="Speak a subtitle file: one sound file per cue, or one track that fits the film. "
+        "Run again, it goes on where it stopped.",
         epilog="Exit codes: 0 all spoken, 1 some failed (named), 2 bad usage or file, 130 interrupted after saving.",
     )
     options.add_argument("--srt", type=Path, required=True, metavar="FILE", help="subtitles: SRT, VTT or ASS")
@@ -64,49 +76,58 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def options_of(chosen: argparse.Namespace) -> RunOptions:
+    """Raises BadUsage, OSError."""
+    return RunOptions(
+        srt=chosen.srt,
+        output=chosen.output,
+        servers=tuple(dict.fromkeys(url.rstrip("/") for url in chosen.server or ["http://127.0.0.1:8000"])),
+        workers=chosen.workers,
+        speed=chosen.speed,
+        voice=chosen.voice,
+        voices=read_voices(chosen.voices) if chosen.voices else {},
+        seed=chosen.seed,
+        fit=bool(chosen.track) if chosen.fit is None else chosen.fit,
+        max_speed=chosen.max_speed,
+        track=chosen.track,
+        retry_failed=chosen.retry_failed,
+        patience=chosen.patience,
+        voices_file=chosen.voices,
+    )
+
+
+def work(chosen: argparse.Namespace, interrupt: Interrupt) -> int:
+    options = options_of(chosen)
+    all_cues, encoding = cues.read(options.srt)
+    if not encoding.startswith("utf"):
+        warn(f"{options.srt} is not UTF-8 and was read as {encoding}; if letters are wrong, save it as UTF-8")
+    if chosen.check:
+        say(*check.report(all_cues, options.srt, options.voices, options.max_speed))
+        return SPOKEN
+    if unknown := check.unmapped_speakers(all_cues, options.voices):
+        warn(unknown)
+    return run(options, all_cues, interrupt)
+
+
 def main() -> int:
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its number
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     chosen = parser().parse_args()
+    interrupt = Interrupt()
+    interrupt.install()
     try:
-        voices = read_voices(chosen.voices) if chosen.voices else {}
-        servers = tuple(dict.fromkeys(url.rstrip("/") for url in chosen.server or ["http://127.0.0.1:8000"]))
-        fit = bool(chosen.track) if chosen.fit is None else chosen.fit
-        options = RunOptions(
-            chosen.srt,
-            chosen.output,
-            servers,
-            chosen.workers,
-            chosen.speed,
-            chosen.voice,
-            voices,
-            chosen.seed,
-            fit,
-            chosen.max_speed,
-            chosen.track,
-            chosen.retry_failed,
-            chosen.patience,
-        )
-        all_cues, encoding = cues.read(options.srt)
-        if not encoding.startswith("utf"):
-            print(
-                f"{options.srt} is not UTF-8 and was read as {encoding}; if letters are wrong, save it as UTF-8",
-                file=sys.stderr,
-            )
-        if chosen.check:
-            print(*check.report(all_cues, options.srt, voices, options.max_speed), sep="\n")
-            return SPOKEN
-        if unknown := check.unmapped_speakers(all_cues, voices):
-            print(unknown, file=sys.stderr)
-        return run(options, all_cues)
+        return work(chosen, interrupt)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Unavailable as error:
-        print(f"no server answers: {error}; start one, or correct --server", file=sys.stderr)
+        warn(f"no server answers: {error}; start one, or correct --server")
     except Rejected as error:
-        print(f"{error}; is --server the address alone, such as http://127.0.0.1:8000?", file=sys.stderr)
+        warn(f"{error}; is --server the address alone, such as http://127.0.0.1:8000?")
     except (BadUsage, BadSubtitle, BadCheckpoint, Incompatible) as error:
-        print(error, file=sys.stderr)
+        warn(error)
     except OSError as error:
-        print(f"cannot go on: {error.strerror or error}: {error.filename or chosen.output}", file=sys.stderr)
+        warn(f"cannot go on: {error.strerror or error}: {error.filename or chosen.output}")
     return BAD_USAGE
 
 

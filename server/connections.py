@@ -1,4 +1,4 @@
-"""What uvicorn does not do for its connections: time limits, room for new ones, and three ways of asking that it cuts off.
+"""What uvicorn does not do for its connections: time limits, room for new ones, two ways of asking that it cuts off.
 
 Knows sockets and uvicorn's protocol classes (a request under way is a `cycle`), nothing of routes.
 """
@@ -115,7 +115,8 @@ class _Limits:
             data, self._head = _H2C.sub(b"", self._head[:cut]) + self._head[cut:], b""
         self._stop_head_timer()
         super().data_received(data)  # type: ignore[misc]
-        if self.transport.get_protocol() is not self:  # a WebSocket now
+        reader: object = self.transport.get_protocol()
+        if reader is not self:  # a WebSocket now
             self.all_open.closed(self)
 
     def _await_head(self) -> None:

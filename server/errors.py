@@ -1,4 +1,4 @@
-"""Every error that a reply can tell: which status, type, code and Retry-After an exception has. Knows nothing of how they come about."""
+"""Every error that a reply can tell: the status, type, code and Retry-After of an exception. Knows none who raises."""
 
 from dataclasses import dataclass
 
@@ -123,7 +123,7 @@ def _reply(
 
 
 class JSONErrors:
-    """What the framework itself answers in plain text (a bad Range, for one) is told in the shape of all other errors."""
+    """What the framework itself answers in plain text (a bad Range, for one) is told in the shape of all errors."""
 
     def __init__(self, app: ASGIApp):
         self._app = app

@@ -1,4 +1,4 @@
-"""What every request passes before the routes: is it ours to answer, does somebody take the answer, does the server still run?"""
+"""What every request passes before the routes: is it ours to answer, does somebody take it, does the server run on?"""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ STALL_SECONDS = 300
 
 
 class Guard:
-    """An ASGI app around another. Refuses foreign pages and rebound names, ends what stalls and what outlives the grace."""
+    """An ASGI app around another. Refuses foreign pages and rebound names, ends what stalls or outlives the grace."""
 
     def __init__(self, app: ASGIApp, connections: Connections):
         self._app, self._connections = app, connections
@@ -57,7 +57,7 @@ class Guard:
 
 
 def check_origin(scope: Scope, allowed: Collection[str]) -> None:
-    """Raises ForeignPage for a request that a page of another origin makes, UnknownHost for a name that only a rebound DNS has.
+    """Raises ForeignPage for a request that a page of another origin makes, UnknownHost for a name that is not ours.
 
     What is no browser sends neither `Origin` nor `Sec-Fetch-Site`, and browsers send true ones."""
     headers = Headers(scope=scope)

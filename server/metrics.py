@@ -1,4 +1,4 @@
-"""The server's figures in Prometheus' words. Each process answers for itself: with several workers every scrape meets one of them."""
+"""The server's figures in Prometheus' words. Each process answers for itself: of several workers a scrape meets one."""
 
 from collections.abc import Iterable
 from itertools import accumulate

@@ -1,4 +1,4 @@
-"""A speech's lengths before its inference, in slots, and what no reply can hold. Knows nothing of how lengths are found."""
+"""A speech's lengths before its inference, in slots, and what no reply can hold. Knows not how lengths are found."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ async def planned(scheduler: Scheduler, tts: "TTS", speech: Speech, who: Playbac
     if plan.samples > MAX_WAV_SAMPLES:
         most = MAX_WAV_SAMPLES / SAMPLE_RATE
         raise BadSpeech(
-            f"the speech would last {plan.seconds:.0f} s, and a WAV file holds at most {most:.0f} s; send the text in parts",
+            f"the speech would last {plan.seconds:.0f} s, and a WAV file holds at most {most:.0f} s; "
+            "send the text in parts",
             "text",
         )
     return plan

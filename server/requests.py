@@ -1,4 +1,4 @@
-"""What a request for speech asks for, from its body or its query. Knows JSON and the limits of a body, nothing of what is done with it."""
+"""What a request for speech asks for, from its body or its query. Knows JSON, not what is done with it."""
 
 import asyncio
 import json

@@ -1,7 +1,8 @@
-"""Who may use the model next: earliest deadline first. Knows nothing of speech, HTTP or threads: one event loop, one model.
+"""Who may use the model next: earliest deadline first. Knows not of speech, HTTP or threads: one event loop, one model.
 
-Work is a generator with yield points (a solver step or part of one). It is advanced in slots; between two the loop goes round, so that
-whoever arrived meanwhile is considered too. Listeners go before background tasks, the one whose sound runs out first before the others.
+Work is a generator with yield points (a solver step or part of one). It is advanced in slots; between two the loop goes
+round, so that whoever arrived meanwhile is considered too. Listeners go before background tasks, the one whose sound
+runs out first before the others.
 """
 
 import asyncio
@@ -14,14 +15,14 @@ from typing import TypeVar
 from server.stats import Stats
 
 LOOP_ROUNDS = 8
-"""Between two slots the event loop goes round so often: enough to accept a connection, read a request, answer it and ask for a slot."""
+"""Between two slots the event loop goes round so often: enough to accept a connection, read, answer, ask for a slot."""
 FIRST_SOUND_SECONDS = 0.25
 """How long a newcomer is thought to wait patiently: it goes before a listener who has more than this still to play."""
 SLOT_SECONDS = 0.003
 """A slot goes on past yield points while it is shorter than this: passing it on costs a tenth of a millisecond."""
 
 BACKGROUND_SHARE = 0.1
-"""A background task that is due waits at most so long that its slots come to this share: 0.3 s after a slot of 30 ms."""
+"""A background task that is due waits at most so long that its slots come to this share: 0.3 s after one of 30 ms."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

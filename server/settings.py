@@ -55,7 +55,8 @@ class Settings:
     allowed_hosts: frozenset[str] = field(
         default=frozenset(),
         metadata=means(
-            "names with commas between, by which a server on loopback may also be asked, and whose pages may ask; `*`: all"
+            "names with commas between, by which a server on loopback may also be asked, "
+            "and whose pages may ask; `*`: all"
         ),
     )
     outputs: Path = field(

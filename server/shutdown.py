@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl+C: finish what is being listened to, within limits, and exit with 0. Knows signals and tasks, nothing of speech."""
+"""SIGTERM and Ctrl+C: finish what is listened to, within limits, and exit with 0. Knows signals and tasks only."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ class ShuttingDown(Exception):
 
 
 class GracefulShutdown:
-    """From the signal on nothing new is begun; `grace` seconds later, or at a second signal, what still runs is cancelled."""
+    """At the signal jobs pause; `grace` seconds later, or at a second signal, what still runs is cancelled."""
 
     def __init__(self, grace: float, abort_connections: Callable[[], None]):
         self._grace, self._abort_connections = grace, abort_connections
@@ -68,7 +68,7 @@ class GracefulShutdown:
         try:
             yield
         finally:
-            # The server raises the signal once more at its very end, to die of it; left pending, the process ends by itself, with 0.
+            # The server raises the signal once more at its very end, to die of it; left pending, it ends with 0.
             if self._begun and hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             for number, handler in before.items():

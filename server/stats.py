@@ -1,4 +1,4 @@
-"""What this process has done since it started, and for whom it works now. Knows nothing of HTTP, models or Prometheus."""
+"""What this process has done since it started, and for whom it works now. Knows not HTTP, models or Prometheus."""
 
 import contextlib
 import math

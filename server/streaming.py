@@ -1,4 +1,4 @@
-"""A request for speech as a reply, made while its client plays it, and what became of it. Knows nothing of models or of other routes."""
+"""A request for speech as a reply, made while its client plays it, and what became of it. Knows no models."""
 
 import asyncio
 import contextlib
@@ -132,7 +132,7 @@ class SpeechResponse:
         return {"type": "http.response.start", "status": 200, "headers": Headers(headers).raw}
 
     async def _hand_over(self, send: Send, body: bytes) -> None:
-        """Waits until the client has room for it: a slow reader asks for no slot meanwhile, and holds one piece of sound."""
+        """Waits until the client has room for it: a slow reader asks for no slot meanwhile, and holds one piece."""
         began = time.perf_counter()
         await send({"type": "http.response.body", "body": body, "more_body": True})
         self._sending_seconds += time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -23,7 +24,7 @@ class Load:
 class SystemLoad:
     """Measured when asked, at most once a second."""
 
-    def __init__(self, clock=time.monotonic):
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock, self._process = clock, psutil.Process()
         self._at, self._used, self._own = clock(), *self._seconds()
         self._load = Load(0.0, 0.0, psutil.virtual_memory().percent)

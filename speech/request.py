@@ -33,7 +33,7 @@ def takes(
     max_length: int | None = None,
     pattern: str | None = None,
 ) -> dict[str, Any]:
-    """A field's metadata: from `minimum` (or above `above`) to `maximum`. Queries, options and the OpenAPI schema are made from it."""
+    """A field's metadata: from `minimum` (or above `above`) to `maximum`. Queries and OpenAPI are made from it."""
     bounds = {"minimum": minimum, "maximum": maximum, "above": above, "max_length": max_length}
     return {"meaning": meaning, "pattern": pattern} | bounds
 

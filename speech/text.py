@@ -51,15 +51,20 @@ def chunks_of(text: str, limit: int, before: int | None = None) -> list[str]:
 
     The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece.
     `before`: bytes of the piece that is spoken before this text; then none is a first one."""
-    rest = clean(text)
+    text = clean(text)
     pieces: list[str] = []
-    least, room = FIRST_CHUNK_BYTES
+    start, (least, room) = 0, FIRST_CHUNK_BYTES
     if before is not None:
         room = _room_after(before)
-    while _exceeds(rest, room := min(room, limit)) or (not pieces and before is None and _exceeds(rest, least)):
+    while True:
+        room = min(room, limit)
+        rest = text[start : start + room + 2]  # of what is to come no more than is looked at: a long text is not copied
+        if not (_exceeds(rest, room) or (not pieces and before is None and _exceeds(rest, least))):
+            break
         at = _cut(rest, room, first=least if not pieces and before is None else None)
         pieces.append(rest[:at].strip())
-        rest = rest[at:].strip()
+        start += at
+        start += text.startswith(" ", start)
         room = _room_after(utf8_bytes(pieces[-1]))
     return [*pieces, rest] if rest or not pieces else pieces
 

@@ -1,6 +1,7 @@
-"""Spoken cues and their times in, one sound file out. Written in time order, a cue at a time, so that a film needs no more memory than a line.
+"""Spoken cues and their times in, one sound file out. Written in time order, a cue at a time: a film needs no more
+memory than a line. Knows nothing of subtitles or servers: it is handed times and WAV files.
 
-Knows nothing of subtitles or servers: it is handed times and WAV files. Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav"""
+Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav"""
 
 import os
 import wave
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import soxr
 
@@ -22,9 +24,11 @@ LEAD_SAMPLES, TAIL_SAMPLES = 120, 1200  # 5 ms and 50 ms are kept and faded: a c
 def mix(cues: Iterable[tuple[float, Path]], seconds: float, out: Path) -> tuple[float, list[float]]:
     """Puts every sound at its time (ascending) and returns the track's seconds and by how much each cue starts late.
 
-    Two never sound at once: where one still speaks, the next waits for its end, and those after it are on time again as soon as there is silence.
-    The track lasts `seconds`, longer only when the last sound does. `out` appears whole or not at all; OSError when the disk is full."""
+    Two never sound at once: where one still speaks, the next waits for its end, and those after it are on time again
+    as soon as there is silence. The track lasts `seconds`, longer only when the last sound does. `out` appears whole
+    or not at all; OSError when the disk is full."""
     part = part_of(out)
+    part.unlink(missing_ok=True)  # whatever it is: a link would be followed
     late, position = [], 0
     try:
         with wave.open(str(part), "wb") as track:
@@ -57,18 +61,18 @@ def _silence(track: wave.Wave_write, samples: int) -> None:
         samples -= some
 
 
-def speech(file: Path) -> np.ndarray:
+def speech(file: Path) -> npt.NDArray[np.int16]:
     """int16 at SAMPLE_RATE, from its first sound to its last."""
     samples, rate = soundfile.read(file, dtype="int16", always_2d=True)
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1).astype(np.int16)
+    mono: npt.NDArray[np.int16] = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1).astype(np.int16)
     if rate != SAMPLE_RATE:
         mono = soxr.resample(mono, rate, SAMPLE_RATE)
     loudness = np.abs(mono.astype(np.int32))
     heard = np.flatnonzero(loudness > SILENCE * loudness.max())
     if not len(heard):
-        return mono[:0]
+        return np.zeros(0, np.int16)
     first, last = max(0, heard[0] - LEAD_SAMPLES), min(len(mono), heard[-1] + 1 + TAIL_SAMPLES)
-    cut = mono[first:last].copy()
+    cut: npt.NDArray[np.int16] = mono[first:last].copy()
     lead, tail = int(heard[0] - first), int(last - heard[-1] - 1)
     cut[:lead] = cut[:lead] * np.linspace(0, 1, lead)
     cut[len(cut) - tail :] = cut[len(cut) - tail :] * np.linspace(1, 0, tail)

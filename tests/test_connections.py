@@ -17,7 +17,10 @@ import httpx
 import pytest
 from conftest import Server, serving
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
+LONG = (
+    "The ship reached the island early in the morning. "
+    "Two men were standing in front of the hotel, and nobody knew why. "
+)
 
 
 def connect(address: str) -> socket.socket:
@@ -107,7 +110,10 @@ def test_who_takes_nothing_loses_its_place(impatient: str) -> None:
 
 def test_silent_connections_leave_room_for_a_listener(tmp_path: Path) -> None:
     """80 of them, and files for 64."""
-    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); import runpy; sys.argv = sys.argv[1:]; runpy.run_module('uvicorn', run_name='__main__')"
+    limit = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); "
+        "sys.argv = sys.argv[1:]; runpy.run_module('uvicorn', run_name='__main__')"
+    )
     server = Server(
         tmp_path / "log",
         command=lambda port: [sys.executable, "-c", limit, "uvicorn", "app:app", "--port", str(port)],

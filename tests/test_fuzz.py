@@ -1,6 +1,8 @@
 """Whatever is sent: no 500, no hang, and every refusal in the agreed shape."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -33,7 +35,7 @@ bodies = st.binary(max_size=200) | (objects | likely | values).map(lambda value:
 
 
 @pytest.fixture(autouse=True)
-def subnormals():
+def subnormals() -> Iterator[None]:
     """Other tests load the model into this process, which flushes them to zero; hypothesis insists on them."""
     torch.set_flush_denormal(False)
     yield
@@ -41,7 +43,7 @@ def subnormals():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of its own: fuzzing leaves jobs."""
     with serving(tmp_path_factory.mktemp("fuzz") / "log") as address:
         yield address
@@ -69,13 +71,13 @@ def fuzz(address: str, examples: int) -> None:
         assert client.get("/health").status_code == 200
 
 
-def test_no_body_is_too_strange(address):
+def test_no_body_is_too_strange(address: str) -> None:
     fuzz(address, 250)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_no_body_of_five_thousand_is_too_strange(address):
+def test_no_body_of_five_thousand_is_too_strange(address: str) -> None:
     fuzz(address, 5000)
     FIGURES["random bodies without a 500"] = 5000
 
@@ -88,7 +90,7 @@ def follow_the_description(address: str, examples: int) -> None:
 
         @given(case=described.as_strategy())
         @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-        def any_case(case) -> None:
+        def any_case(case: Any) -> None:
             for given_ in (case.body, case.query):
                 if isinstance(given_, dict) and given_:
                     given_["steps"] = 1  # the model is not what is tested
@@ -98,18 +100,18 @@ def follow_the_description(address: str, examples: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_description_is_true(address):
+def test_the_description_is_true(address: str) -> None:
     follow_the_description(address, 25)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_description_is_true_at_length(address):
+def test_the_description_is_true_at_length(address: str) -> None:
     follow_the_description(address, 400)
 
 
-def test_the_description_names_every_route(address):
+def test_the_description_names_every_route(address: str) -> None:
     described = set(httpx.get(f"{address}/openapi.json").json()["paths"])
     from app import app
 

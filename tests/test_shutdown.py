@@ -11,7 +11,10 @@ import httpx
 import pytest
 from conftest import Server
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
+LONG = (
+    "The ship reached the island early in the morning. "
+    "Two men were standing in front of the hotel, and nobody knew why. "
+)
 
 
 def sent(server: Server, data: bytes) -> socket.socket:

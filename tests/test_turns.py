@@ -15,8 +15,8 @@ from server.scheduler import FIRST_SOUND_SECONDS, BackgroundTask, PlaybackDeadli
 from server.stats import Stats
 
 LONG = (
-    "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
-    * 40
+    "The ship reached the island early in the morning. "
+    "Two men were standing in front of the hotel, and nobody knew why. " * 40
 )
 
 
@@ -28,7 +28,7 @@ def listener(deadline: float) -> PlaybackDeadline:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=12, unique=True))
-def test_the_earliest_deadline_goes_first(deadlines):
+def test_the_earliest_deadline_goes_first(deadlines: list[int]) -> None:
     async def main() -> list[int]:
         model, order = Scheduler(Stats()), []
 
@@ -47,8 +47,8 @@ def test_the_earliest_deadline_goes_first(deadlines):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 10), st.integers(0, 2**32))
-def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count, seed):
-    """Tasks take several slots each; some are cancelled, some raise inside a slot; all the others finish, and the slot is free after."""
+def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count: int, seed: int) -> None:
+    """Tasks take several slots each; some are cancelled, some raise inside one; the others finish."""
 
     async def main() -> None:
         draw, model, inside = random.Random(seed), Scheduler(Stats()), 0
@@ -87,7 +87,7 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
     asyncio.run(main())
 
 
-def test_background_work_that_is_due_has_its_share_beside_endless_listeners_and_what_is_not_due_waits():
+def test_background_work_that_is_due_has_its_share_beside_endless_listeners_and_what_is_not_due_waits() -> None:
     async def main() -> tuple[int, int, int]:
         model, slots = Scheduler(Stats()), {"listener": 0, "due": 0, "later": 0}
 
@@ -112,7 +112,7 @@ def test_background_work_that_is_due_has_its_share_beside_endless_listeners_and_
     assert later == 0 and 0.02 < due / (listeners + due) < 0.2, (listeners, due, later)
 
 
-def test_a_deadline_is_when_the_sound_runs_out():
+def test_a_deadline_is_when_the_sound_runs_out() -> None:
     now = 100.0
     mine = PlaybackDeadline(lambda: now)
     assert mine.deadline == 100 + FIRST_SOUND_SECONDS
@@ -133,7 +133,7 @@ def first_sound(client: httpx.Client, text: str) -> float:
         return time.perf_counter() - began
 
 
-def test_a_newcomer_overtakes_a_long_speech_between_two_steps(server, client):
+def test_a_newcomer_overtakes_a_long_speech_between_two_steps(server: str, client: httpx.Client) -> None:
     """Upstream's servers finish the chunk first; here the wait grows by a step or two."""
     short = "Good evening to you."
     idle = min(first_sound(client, short) for _ in range(3))

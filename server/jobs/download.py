@@ -1,4 +1,4 @@
-"""The audio of a job as a reply: sent from the file that was opened, so that it comes whole whatever is removed meanwhile."""
+"""The audio of a job as a reply: sent from the file that was opened, so that it comes whole whatever is removed."""
 
 import os
 from typing import Any, BinaryIO

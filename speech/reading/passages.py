@@ -15,6 +15,10 @@ _NOT_AN_END = re.compile(
     r"(?:^|[\s(\"'“‘])(?:[^\W\d_]|[^\W\d_]{1,2}\.\S*|[A-ZĐ][a-z]{0,4}|[A-Za-z]*\.[A-Za-z.]*|etc|approx|dept|est|max|min|vs|vv|tel|ext"
     r"|apt|misc|fig|vol|ch|pp|no|nos|al|[A-ZĐ]{1,3})\.[\"'”’)\]]*\s+$"
 )
+MAX_SENTENCE = 1000
+"""Characters that are read into words at once, some 5 ms."""
+_ABBREVIATION = 80
+"""So many characters before a mark say whether it ends a sentence."""
 _SAMPLE = 4000
 """Characters that a text's language is told from."""
 
@@ -46,16 +50,16 @@ def read(text: str, language: str | None = None, normalize: bool = True, otherwi
 
 def joined(passages: Iterable[Passage]) -> list[Passage]:
     """Neighbours of one language without a pause between them made one."""
-    found: list[Passage] = []
+    found: list[tuple[Passage, list[str]]] = []
     for passage in passages:
-        last = found[-1] if found else None
+        last, texts = found[-1] if found else (None, [])
         if last and not passage.pause and (passage.language == last.language or not passage.words):
-            found[-1] = replace(last, words=f"{last.words} {passage.words}".strip())
-        elif last and not last.words:
-            found[-1] = replace(passage, pause=last.pause + passage.pause)
+            texts.append(passage.words)
+        elif last and not any(texts):
+            found[-1] = replace(passage, pause=last.pause + passage.pause), [passage.words]
         else:
-            found.append(passage)
-    return found
+            found.append((passage, [passage.words]))
+    return [replace(passage, words=" ".join(filter(None, texts))) for passage, texts in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,26 @@ def unglued(text: str) -> str:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Cut only where a sentence surely ends: what is doubtful stays together and is settled by the language's rules."""
+    """Cut only where a sentence surely ends: what is doubtful stays together and is settled by the language's rules.
+
+    None is longer than MAX_SENTENCE: rules take their time over one, and the event loop waits for it."""
     start = 0
     for end in _SENTENCE_END.finditer(text):
-        if not _NOT_AN_END.search(text[start : end.end()]):
-            yield text[start : end.end()].strip()
+        if not _NOT_AN_END.search(_last_words(text[max(start, end.end() - _ABBREVIATION) : end.end()])):
+            yield from _short(text[start : end.end()].strip())
             start = end.end()
-    yield text[start:].strip()
+    yield from _short(text[start:].strip())
+
+
+def _last_words(text: str) -> str:
+    """Without the word that the beginning of a slice may have cut."""
+    return text[text.find(" ") :] if len(text) == _ABBREVIATION and " " in text[:-1] else text
+
+
+def _short(sentence: str) -> Iterator[str]:
+    """At blanks where there are some."""
+    while len(sentence) > MAX_SENTENCE:
+        at = sentence.rfind(" ", MAX_SENTENCE // 2, MAX_SENTENCE) + 1 or MAX_SENTENCE
+        yield sentence[:at].strip()
+        sentence = sentence[at:].strip()
+    yield sentence
