@@ -216,7 +216,7 @@ _PHONES: list[Rule] = [
 ]
 _DATES_AND_HOURS: list[Rule] = [
     rule(r"(?<![\w/.,])(\d{1,2}(?:[hg:]\d{0,2}|/\d{1,2}(?:/\d{4})?))\s?[-–]\s?(?=\d{1,2}(?:[hg:]|/\d))", r"\1 đến "),
-    rule(r"(?<![\w\d]|\d\s)km/h(?!\w)", "ki lô mét trên giờ"),
+    rule(r"(?<!\w)(?<!\d\s)km/h(?!\w)", "ki lô mét trên giờ"),
     rule(r"\b([Qq]uý)\s([IVX]+)/(\d{4})", r"\1 \2 năm \3"),
     rule(r"(?<!\w)T([2-7])\s?[-–]\s?T([2-7])(?!\w)", r"thứ \1 đến thứ \2"),
     rule(r"(?<=\d)['’′](?!\w)", " phút"),
