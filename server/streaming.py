@@ -57,7 +57,8 @@ class SpeechResponse:
             if priority is None:
                 outcome = await self._serve(speech, receive, send)
             else:
-                job = await self._request.state.jobs.accept(speech, priority)
+                async with _while_connected(receive):
+                    job = await self._request.state.jobs.accept(speech, priority)
                 location = f"{scope.get('root_path', '')}/tts/status/{job['request_id']}"
                 accepted = JSONResponse(job, 202, {"location": location})
                 await accepted(scope, receive, send)
