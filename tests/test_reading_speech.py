@@ -1,4 +1,4 @@
-"""What the reader finds is heard: pauses to the sample, every word of a text in its tokens, and what has no sound is said."""
+"""What the reader finds is heard: pauses to the sample, every word in its tokens, and what has no sound is named."""
 
 import urllib.parse
 

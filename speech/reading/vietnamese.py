@@ -81,7 +81,8 @@ def _slashed(m: Match) -> str:
     if day and (dated or above > 12 or (above >= below and below > 2)):
         head = "" if _before(m, "ngày|mùng|mồng|hôm") or dated else "ngày "
         return f"{head}{cardinal(above)} tháng {cardinal(below)}"
-    return f"{cardinal(m.group(1))} {'phần' if not scored and (above < below <= 10 or below % 100 == 0) else 'trên'} {cardinal(m.group(2))}"
+    part = not scored and (above < below <= 10 or below % 100 == 0)
+    return f"{cardinal(m.group(1))} {'phần' if part else 'trên'} {cardinal(m.group(2))}"
 
 
 def _month(m: Match) -> str:
