@@ -59,6 +59,8 @@ class BackgroundTask:
 
     due: float = 0.0
     """Seconds since the epoch, as a job has it; 0: at once, what somebody waits for without listening."""
+    slot_seconds: float = SLOT_SECONDS
+    """As SLOT_SECONDS; longer for many small steps, of which else a few would be made between two solver steps."""
 
     @property
     def priority(self) -> tuple[int, float]:
@@ -79,12 +81,13 @@ class Scheduler:
         self, generator: Iterator[Item | None], who: PlaybackDeadline | BackgroundTask
     ) -> AsyncGenerator[Item | None]:
         """What `generator` yields, advanced slot by slot; None after a slot that ended at a yield point."""
+        enough = who.slot_seconds if isinstance(who, BackgroundTask) else SLOT_SECONDS
         while True:
             async with self.slot(who):
                 began = time.perf_counter()
                 try:
                     item = next(generator)
-                    while item is None and time.perf_counter() - began < SLOT_SECONDS:
+                    while item is None and time.perf_counter() - began < enough:
                         item = next(generator)
                 except StopIteration:
                     return
