@@ -118,15 +118,6 @@ def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client: ht
     assert drawn.content == again.content
 
 
-def test_get_speaks_as_post_does(client: httpx.Client) -> None:
-    text = "Hello there, how are you?"
-    got = client.get("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
-    posted = client.post("/tts", json={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
-    assert got.content == posted.content
-    head = client.head("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
-    assert head.headers["content-length"] == got.headers["content-length"] and not head.content
-
-
 @pytest.mark.parametrize("seconds", [0.9, 1.0, 2.3456, 4.5])
 def test_duration_is_met_to_the_sample(client: httpx.Client, seconds: float) -> None:
     reply = client.post("/tts", json={"text": "The clock is slow.", "duration": seconds, "steps": 1})
