@@ -49,6 +49,8 @@ def random_text(draw: random.Random, longest: int) -> str:
 
 
 def assert_true_lengths(reply: httpx.Response) -> None:
+    if reply.status_code == 400 and "no word that" in reply.text:  # a script of which the checkpoint has no letter
+        return
     assert reply.status_code == 200, reply.text
     assert int(reply.headers["content-length"]) == len(reply.content)
     riff, data = (int.from_bytes(reply.content[at : at + 4], "little") for at in (4, 40))
