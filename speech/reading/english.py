@@ -15,9 +15,22 @@ from speech.reading.english_times import BRITISH_DATES, DATES, TIMES
 from speech.reading.rules import Match, Rule, alternatives, applied, rule
 
 _MARKS = {
-    ".": "dot", "/": "slash", "\\": "backslash", "-": "dash", "_": "underscore", ":": "colon", "?": "question mark",
-    "=": "equals", "&": "and", "#": "hash", "@": "at", "~": "tilde", "+": "plus", "%": "percent", "*": "star",
-}  # fmt: skip
+    ".": "dot",
+    "/": "slash",
+    "\\": "backslash",
+    "-": "dash",
+    "_": "underscore",
+    ":": "colon",
+    "?": "question mark",
+    "=": "equals",
+    "&": "and",
+    "#": "hash",
+    "@": "at",
+    "~": "tilde",
+    "+": "plus",
+    "%": "percent",
+    "*": "star",
+}
 _VOWELLESS = re.compile(
     r"^[bcdfghjklmnpqrstvwxz]{1,4}$|^(?:uk|us|eu|io|ai|au|ie|py|avi|exe|html?|https?)$", re.IGNORECASE
 )

@@ -86,8 +86,19 @@ def _power(m: Match) -> str:
 
 def _arithmetic(m: Match) -> str:
     """`2 + 2 = 4`, `5 x 3`, `x - 1 = 2`: signs between numbers."""
-    said = {"+": "plus", "-": "minus", "−": "minus", "–": "minus", "x": "times", "X": "times", "*": "times",
-            "×": "times", "/": "divided by", "÷": "divided by", "=": "equals"}  # fmt: skip
+    said = {
+        "+": "plus",
+        "-": "minus",
+        "−": "minus",
+        "–": "minus",
+        "x": "times",
+        "X": "times",
+        "*": "times",
+        "×": "times",
+        "/": "divided by",
+        "÷": "divided by",
+        "=": "equals",
+    }
     return re.sub(r"\s*(?<=[\w)\s])([+−–xX*×/÷=-])\s*(?=[\w(\s.])", lambda s: f" {said[s.group(1)]} ", m.group())
 
 

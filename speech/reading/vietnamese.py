@@ -14,9 +14,21 @@ _NUM = r"(?:\d+(?:[.,]\d+)*)"
 _START = r"(?<![\w.,])"
 _TO = r"\s?[-–—]\s?"
 _MARKS = {
-    ".": "chấm", "/": "xuyệt", "\\": "xuyệt ngược", "-": "gạch ngang", "_": "gạch dưới", ":": "hai chấm",
-    "?": "hỏi", "=": "bằng", "&": "và", "#": "thăng", "@": "a còng", "~": "ngã", "+": "cộng", "%": "phần trăm",
-}  # fmt: skip
+    ".": "chấm",
+    "/": "xuyệt",
+    "\\": "xuyệt ngược",
+    "-": "gạch ngang",
+    "_": "gạch dưới",
+    ":": "hai chấm",
+    "?": "hỏi",
+    "=": "bằng",
+    "&": "và",
+    "#": "thăng",
+    "@": "a còng",
+    "~": "ngã",
+    "+": "cộng",
+    "%": "phần trăm",
+}
 
 
 def _spell(letters: str) -> str:
@@ -161,8 +173,20 @@ def _range(m: Match) -> str:
 
 
 def _arithmetic(m: Match) -> str:
-    said = {"+": "cộng", "-": "trừ", "−": "trừ", "–": "trừ", "x": "nhân", "X": "nhân", "*": "nhân", "×": "nhân",
-            ":": "chia", "/": "chia", "÷": "chia", "=": "bằng"}  # fmt: skip
+    said = {
+        "+": "cộng",
+        "-": "trừ",
+        "−": "trừ",
+        "–": "trừ",
+        "x": "nhân",
+        "X": "nhân",
+        "*": "nhân",
+        "×": "nhân",
+        ":": "chia",
+        "/": "chia",
+        "÷": "chia",
+        "=": "bằng",
+    }
     return re.sub(r"\s*(?<=[\w)\s])([+−–xX*×/÷:=-])\s*(?=[\w(\s])", lambda s: f" {said[s.group(1)]} ", m.group())
 
 
