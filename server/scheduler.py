@@ -59,6 +59,8 @@ class BackgroundTask:
 
     due: float = 0.0
     """Seconds since the epoch, as a job has it; 0: at once, what somebody waits for without listening."""
+    slot_seconds: float = SLOT_SECONDS
+    """As SLOT_SECONDS; longer for many small steps, of which else a few would be made between two solver steps."""
 
     @property
     def priority(self) -> tuple[int, float]:
@@ -79,12 +81,13 @@ class Scheduler:
         self, generator: Iterator[Item | None], who: PlaybackDeadline | BackgroundTask
     ) -> AsyncGenerator[Item | None]:
         """What `generator` yields, advanced slot by slot; None after a slot that ended at a yield point."""
+        enough = who.slot_seconds if isinstance(who, BackgroundTask) else SLOT_SECONDS
         while True:
             async with self.slot(who):
                 began = time.perf_counter()
                 try:
                     item = next(generator)
-                    while item is None and time.perf_counter() - began < SLOT_SECONDS:
+                    while item is None and time.perf_counter() - began < enough:
                         item = next(generator)
                 except StopIteration:
                     return
@@ -117,7 +120,7 @@ class Scheduler:
             self._release(LOOP_ROUNDS)
 
     async def _acquire(self, who: PlaybackDeadline | BackgroundTask) -> None:
-        if not self._busy and not self._asking:
+        if not self._busy:  # and so nobody asks
             self._busy = True
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,18 +136,17 @@ class Scheduler:
         """The slot is over: the loop goes round, then the next one is chosen, possibly the same caller."""
         if rounds:
             asyncio.get_running_loop().call_soon(self._release, rounds - 1)
-        elif self._asking:
-            granted = self._next()
+        elif (granted := self._next()) is not None:
             del self._asking[granted]
             granted.set_result(None)
         else:
             self._busy = False
 
-    def _next(self) -> asyncio.Future[None]:
-        asking = self._asking
+    def _next(self) -> asyncio.Future[None] | None:
+        # Who was cancelled in this round of the loop is still among them.
+        asking = {future: who for future, who in self._asking.items() if not future.done()}
+        due = []
         if asyncio.get_running_loop().time() >= self._background_from:
             now = time.time()
             due = [future for future, who in asking.items() if isinstance(who, BackgroundTask) and who.due <= now]
-        else:
-            due = []
-        return min(due or asking, key=lambda future: asking[future].priority)
+        return min(due or asking, key=lambda future: asking[future].priority, default=None)

@@ -1,8 +1,12 @@
 """The server with a model that fails as its texts say, and short pauses between retries."""
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from app import app
 from server.jobs import runner as jobs
-from tts_core import TTS
+from tts_core import TTS, Plan
 
 __all__ = ["app"]
 
@@ -11,7 +15,7 @@ jobs.POLL_SECONDS = 0.05
 speak, left = TTS.speak, {"Twice.": 2, "Often.": 99}
 
 
-def flaky(self, plan):
+def flaky(self: TTS, plan: Plan) -> Iterator[np.ndarray | None]:
     key = {1: "Twice.", 2: "Often.", 3: "Bug."}.get(plan.seed)
     if key == "Bug.":
         raise KeyError("a bug")

@@ -58,7 +58,8 @@ def speech(line: dict[str, Any]) -> bytes:
 
 
 class Scripted:
-    """`script(self, line)` returns a Reply, or seconds to wait before the speech, or None. Runs in a thread of its own."""
+    """`script(self, line)` returns a Reply, or seconds to wait before the speech, or None. Runs in a thread of its
+    own."""
 
     def __init__(
         self,

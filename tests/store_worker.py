@@ -19,7 +19,7 @@ def sound(job: Job) -> bytes:
 
 def work(store: JobStore, voices: list[str]) -> None:
     store.release_lost([])
-    job = store.claim(voices)
+    job = store.claim(voices) if store.next_due(voices) is not None else None
     if job is None:
         time.sleep(0.01)
         return

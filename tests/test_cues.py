@@ -14,7 +14,10 @@ from subtitles import cues
 
 ONE, TWO = "00:00:01,000 --> 00:00:02,000", "00:00:03,000 --> 00:00:04,500"
 PLAIN = f"1\n{ONE}\nGood evening.\n\n2\n{TWO}\nThe river\nis quiet.\n"
-ASS = "[Script Info]\nTitle: x\n\n[V4+ Styles]\nStyle: broken,,x\n\n[Events]\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+ASS = (
+    "[Script Info]\nTitle: x\n\n[V4+ Styles]\nStyle: broken,,x\n\n[Events]\n"
+    "Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n"
+)
 
 
 def texts(folder: Path, content: str | bytes) -> list[str]:
@@ -56,13 +59,15 @@ SPOKEN = {
     "settings after the time": (PLAIN.replace(ONE, ONE + " X1:100 X2:200"), ["Good evening.", "The river is quiet."]),
     "accents in two pieces": (f"1\n{ONE}\n" + unicodedata.normalize("NFD", "Xin chào"), ["Xin chào"]),
     "VTT": (
-        "WEBVTT - title\nKind: captions\n\nSTYLE\n::cue { color: red }\n\nNOTE not spoken\nnor this\n\nintro\n00:01.000 --> 00:02.000 align:start\n"
-        "Hi <00:00:01.500><c.loud>there</c>\n\nNOTE nor that\n\n1\n00:03.000 --> 01:00:04.000\n42\n\nend\n01:00:04.000 --> 01:00:05.000\n&lt;3",
+        "WEBVTT - title\nKind: captions\n\nSTYLE\n::cue { color: red }\n\nNOTE not spoken\nnor this\n\n"
+        "intro\n00:01.000 --> 00:02.000 align:start\n"
+        "Hi <00:00:01.500><c.loud>there</c>\n\nNOTE nor that\n\n"
+        "1\n00:03.000 --> 01:00:04.000\n42\n\nend\n01:00:04.000 --> 01:00:05.000\n&lt;3",
         ["Hi there", "42", "<3"],
     ),
     "ASS": (
-        ASS
-        + "Comment: 0,0:00:00.00,0:00:01.00,Default,,0,0,0,,not shown\nDialogue: 0,0:00:01.00,0:00:02.50,Default,Anna,0,0,0,,{\\i1}Well{\\i0}, so\\Nbe it\n"
+        ASS + "Comment: 0,0:00:00.00,0:00:01.00,Default,,0,0,0,,not shown\n"
+        "Dialogue: 0,0:00:01.00,0:00:02.50,Default,Anna,0,0,0,,{\\i1}Well{\\i0}, so\\Nbe it\n"
         "Dialogue: 0,0:00:01.00,0:00:02.00,Default,,0,0,0,,{\\p1}m 0 0 l 9 9",
         ["Well, so be it"],
     ),
@@ -201,7 +206,8 @@ def test_a_cue_after_any_other_cue_is_still_itself(tmp_path: Path) -> None:
 def test_check_reports_without_a_server(tmp_path: Path) -> None:
     film = tmp_path / "film.srt"
     film.write_text(
-        f"1\n{TWO}\n[bob] Later.\n\n2\n{ONE}\n{'Far too much text for a second. ' * 3}\n\n3\n00:00:01,500 --> 00:00:02,500\n[music]\n\n4\n{TWO}\n"
+        f"1\n{TWO}\n[bob] Later.\n\n2\n{ONE}\n{'Far too much text for a second. ' * 3}\n\n"
+        f"3\n00:00:01,500 --> 00:00:02,500\n[music]\n\n4\n{TWO}\n"
     )
     (tmp_path / "map.toml").write_text('Anna = "default"')
     command = [
@@ -232,7 +238,10 @@ def test_ten_thousand_cues_are_read_in_bounded_memory(tmp_path: Path) -> None:
     film.write_text(
         "\n".join(f"{i + 1}\n{at},000 --> {at},900\nThis is cue number {i}.\n" for i, at in enumerate(clock))
     )
-    code = f"import pathlib; from subtitles import cues; print(len(cues.read(pathlib.Path({str(film)!r}))[0]), *open('/proc/self/status'))"
+    code = (
+        "import pathlib; from subtitles import cues; "
+        f"print(len(cues.read(pathlib.Path({str(film)!r}))[0]), *open('/proc/self/status'))"
+    )
     count, *status = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).split()
     megabytes = int(status[status.index("VmHWM:") + 1]) / 1000
     assert int(count) == 10_000

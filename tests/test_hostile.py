@@ -1,4 +1,5 @@
-"""The subtitle client among addresses, replies, checkpoints and environments that are wrong: a sentence each, nothing lost."""
+"""The subtitle client among addresses, replies, checkpoints and environments that are wrong: a sentence each, nothing
+lost."""
 
 import json
 import os

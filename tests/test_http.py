@@ -22,6 +22,7 @@ from conftest import FIGURES, serving, small_checkpoint
 
 import tts_core
 from speech import audio
+from speech.request import Speech
 
 LONG = (
     "The ship reached the island early in the morning. "
@@ -48,6 +49,8 @@ def random_text(draw: random.Random, longest: int) -> str:
 
 
 def assert_true_lengths(reply: httpx.Response) -> None:
+    if reply.status_code == 400 and "no word that" in reply.text:  # a script of which the checkpoint has no letter
+        return
     assert reply.status_code == 200, reply.text
     assert int(reply.headers["content-length"]) == len(reply.content)
     riff, data = (int.from_bytes(reply.content[at : at + 4], "little") for at in (4, 40))
@@ -58,10 +61,18 @@ def assert_true_lengths(reply: httpx.Response) -> None:
         assert abs(file.getnframes() / 24000 - float(reply.headers["x-audio-duration"])) < 1e-3
 
 
+def assert_spoken_truly(reply: httpx.Response) -> None:
+    """Or refused, as a text without a word that the model can speak."""
+    if reply.status_code == 400:
+        assert "has no word that" in reply.json()["error"]["message"], reply.text
+    else:
+        assert_true_lengths(reply)
+
+
 def test_content_length_and_riff_sizes_are_the_bytes_sent(client: httpx.Client) -> None:
     draw = random.Random(7)
     for _ in range(24):
-        assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 250), "steps": 1}))
+        assert_spoken_truly(client.post("/tts", json={"text": random_text(draw, 250), "steps": 1}))
 
 
 @pytest.mark.slow
@@ -69,7 +80,7 @@ def test_content_length_and_riff_sizes_are_the_bytes_sent(client: httpx.Client) 
 def test_two_hundred_random_texts_have_true_lengths(client: httpx.Client) -> None:
     draw = random.Random(8)
     for _ in range(200):
-        assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 5000), "steps": 1}))
+        assert_spoken_truly(client.post("/tts", json={"text": random_text(draw, 5000), "steps": 1}))
     told = re.search(r"^process_resident_memory_bytes (\S+)$", client.get("/metrics").text, re.MULTILINE)
     assert told
     FIGURES["memory after 200 random texts, MB"] = round(float(told[1]) / 1e6)
@@ -85,13 +96,13 @@ def test_true_lengths_with_upstreams_rule(tokenizer: str, tmp_path: Path) -> Non
         httpx.Client(base_url=address, timeout=120) as client,
     ):
         for _ in range(60):
-            assert_true_lengths(
+            assert_spoken_truly(
                 client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0})
             )
 
 
 def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client: httpx.Client, tts: tts_core.TTS) -> None:
-    speech = tts_core.Speech(
+    speech = Speech(
         "One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11
     )
     plan = tts.plan(speech)
@@ -105,15 +116,6 @@ def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client: ht
     drawn = client.post("/tts", json={"text": speech.text})
     again = client.post("/tts", json={"text": speech.text, "seed": int(drawn.headers["x-seed"])})
     assert drawn.content == again.content
-
-
-def test_get_speaks_as_post_does(client: httpx.Client) -> None:
-    text = "Hello there, how are you?"
-    got = client.get("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
-    posted = client.post("/tts", json={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
-    assert got.content == posted.content
-    head = client.head("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
-    assert head.headers["content-length"] == got.headers["content-length"] and not head.content
 
 
 @pytest.mark.parametrize("seconds", [0.9, 1.0, 2.3456, 4.5])
@@ -210,7 +212,7 @@ def leave_early(server: str, wanted: dict[str, Any], read: int) -> None:
 
 def longest_gap(tts: tts_core.TTS, text: str) -> float:
     """Seconds between two breaths of a speech, at most: what this machine needs for its slowest step."""
-    speaking = tts.speak(tts.plan(tts_core.Speech(text, seed=1)))
+    speaking = tts.speak(tts.plan(Speech(text, seed=1)))
     longest, last = 0.0, time.perf_counter()
     for _ in speaking:
         now = time.perf_counter()
@@ -339,17 +341,3 @@ def test_a_fault_is_a_500_before_the_first_byte_and_a_broken_connection_after(tm
                 reply.read()
         stats = httpx.get(f"{address}/health").json()["stats"]
         assert stats["failed_requests"] == stats["total_requests"] == 2 and stats["running"] == 0
-
-
-def test_routes_that_only_tell(client: httpx.Client) -> None:
-    voices = client.get("/voices").json()["voices"]
-    assert {"default", "rms", "awb", "an"} <= {v["name"] for v in voices}
-    assert next(v for v in voices if v["name"] == "an")["language"] == "vi"
-    assert client.get("/v1/voices").json() == client.get("/voices").json()
-    health = client.get("/health").json()
-    assert health["status"] == "healthy" and health["model"] == "tiny" and "fp32" in health["device_reason"]
-    assert {"total_requests", "completed_requests", "failed_requests", "queue_size", "processing"} <= set(
-        health["stats"]
-    )
-    assert client.get("/ready").status_code == 200
-    assert "curl" in client.get("/").text

@@ -1,4 +1,5 @@
-"""The subtitle client when something goes wrong: servers that break, 503, kill -9, Ctrl+C, a full disk. Nothing is lost, nothing false kept."""
+"""The subtitle client when something goes wrong: servers that break, 503, kill -9, Ctrl+C, a full disk. Nothing is
+lost, nothing false kept."""
 
 import contextlib
 import random
@@ -74,7 +75,8 @@ ODD = [
 
 
 def test_no_odd_reply_is_kept_and_the_cue_is_asked_for_again(tmp_path: Path, out: Path) -> None:
-    """Every kind of false answer once, for a cue of its own: all are spoken in the end, and no file is anything but its speech."""
+    """Every kind of false answer once, for a cue of its own: all are spoken in the end, and no file is anything but its
+    speech."""
     film, given = make_film(tmp_path / "film.srt", ODD), set()
 
     def script(server: Scripted, line: dict[str, Any]) -> Reply | None:
@@ -180,7 +182,8 @@ def test_a_server_restarted_with_another_model_is_not_mixed_in(film: Path, out: 
 
 
 def killed_run(film: Path, out: Path, server: Scripted, draw: random.Random, whole: dict[str, bytes]) -> None:
-    """kill -9 after a random number of cues and a moment more; then the same command finishes and asks for no finished cue again."""
+    """kill -9 after a random number of cues and a moment more; then the same command finishes and asks for no finished
+    cue again."""
     server.asked.clear()
     server.spoken.clear()
     at, moment = draw.randrange(1, 58), draw.uniform(0, 0.03)
@@ -225,7 +228,8 @@ def killed_run(film: Path, out: Path, server: Scripted, draw: random.Random, who
 def test_kill_9_at_any_moment_loses_no_finished_cue(
     tmp_path: Path, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The earlier client wrote its checkpoint in place: a kill left half a JSON file, and everything was spoken again."""
+    """The earlier client wrote its checkpoint in place: a kill left half a JSON file, and everything was spoken
+    again."""
     errors: list[BaseException] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: errors.append(args.exc_value))
     film = make_film(tmp_path / "film.srt", [f"Line {i}." for i in range(60)])

@@ -28,16 +28,19 @@ def server(outputs: Path) -> Iterator[str]:
         yield address
 
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
+LONG = (
+    "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody "
+    "knew why. "
+)
 
 
 def ask_later(client: httpx.Client, text: str, **fields: object) -> str:
     reply = client.post("/tts", json={"text": text, "async": True, **fields})
     assert reply.status_code == 202, reply.text
-    job = reply.json()
+    job: dict[str, Any] = reply.json()
     assert job["status"] == "queued" and job["queue_position"] >= 1
     assert reply.headers["location"] == f"/tts/status/{job['request_id']}"
-    return job["request_id"]
+    return str(job["request_id"])
 
 
 def finished(client: httpx.Client, job: str, seconds: float = 60) -> dict[str, Any]:
@@ -45,7 +48,7 @@ def finished(client: httpx.Client, job: str, seconds: float = 60) -> dict[str, A
     while (status := client.get(f"/tts/status/{job}").json())["status"] in ("queued", "processing"):
         assert time.monotonic() < end, status
         time.sleep(0.02)
-    return status
+    return dict(status)
 
 
 def test_a_job_is_spoken_as_a_listener_would_hear_it(client: httpx.Client, outputs: Path) -> None:
@@ -113,7 +116,8 @@ def test_a_cancelled_job_stops_and_leaves_nothing(client: httpx.Client, outputs:
 
 
 def test_jobs_wait_for_listeners_and_go_by_priority_and_age(tmp_path: Path) -> None:
-    """Held by a memory limit that no machine meets, so that all are there when the first starts; they wait and do not fail."""
+    """Held by a memory limit that no machine meets, so that all are there when the first starts; they wait and do not
+    fail."""
     server = Server(tmp_path / "log")
     server.start(TTS_MEMORY_LIMIT="0")
     with httpx.Client(base_url=server.address, timeout=60) as client:

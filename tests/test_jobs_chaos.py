@@ -1,4 +1,5 @@
-"""Two servers on one folder and a run of bad luck: what they accepted is there in the end, once, with the promised bytes."""
+"""Two servers on one folder and a run of bad luck: what they accepted is there in the end, once, with the promised
+bytes."""
 
 import contextlib
 import random

@@ -1,4 +1,5 @@
-"""Whatever becomes of the outputs folder, the servers that share it or their voices: what was accepted is spoken as promised."""
+"""Whatever becomes of the outputs folder, the servers that share it or their voices: what was accepted is spoken as
+promised."""
 
 import contextlib
 import os
@@ -261,7 +262,8 @@ def test_a_result_that_goes_while_it_is_downloaded_comes_whole(tmp_path: Path, h
 
 
 def test_jobs_wait_while_other_programs_need_the_processor_and_say_so(tmp_path: Path) -> None:
-    """As many busy neighbours as there are cores, above a limit that a machine with something else to do stays under."""
+    """As many busy neighbours as there are cores, above a limit that a machine with something else to do stays
+    under."""
     if psutil.cpu_percent(1) > 50:
         pytest.skip("this machine is busy already")
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]

@@ -1,4 +1,5 @@
-"""Finished sound is never removed before its replacement is in place, and never sound that is not about to be made again."""
+"""Finished sound is never removed before its replacement is in place, and never sound that is not about to be made
+again."""
 
 import json
 import os

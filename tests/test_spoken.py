@@ -1,4 +1,5 @@
-"""What people write into cues, and what is said of it: each kind in several forms. What is not said is named by --check."""
+"""What people write into cues, and what is said of it: each kind in several forms. What is not said is named by
+--check."""
 
 import random
 from pathlib import Path
@@ -255,7 +256,8 @@ def test_what_is_said_twice_is_said_twice(tmp_path: Path, said: list[str]) -> No
 
 def test_lines_in_vtt_without_empty_lines_between_are_all_spoken(tmp_path: Path) -> None:
     """The only line of such a cue was taken for the next one's name."""
-    content = "WEBVTT\n\n00:01.000 --> 00:02.000\nOne.\n00:02.000 --> 00:03.000\nTwo.\n\nname\n00:03.000 --> 00:04.000\nThree."
+    content = "WEBVTT\n\n00:01.000 --> 00:02.000\nOne.\n00:02.000 --> 00:03.000\nTwo.\n\n"
+    content += "name\n00:03.000 --> 00:04.000\nThree."
     assert texts(tmp_path, content) == ["One.", "Two.", "Three."]
 
 

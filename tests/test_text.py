@@ -13,17 +13,17 @@ from speech import text
 
 @settings(deadline=None)
 @given(st.text(max_size=600), st.integers(20, 200))
-def test_chunks_lose_nothing_and_keep_the_limit(said, limit):
+def test_chunks_lose_nothing_and_keep_the_limit(said: str, limit: int) -> None:
     chunks = text.chunks_of(said, limit)
     assert "".join(chunks).replace(" ", "") == text.clean(said).replace(" ", "")
     assert all(text.utf8_bytes(chunk) <= limit for chunk in chunks)
     assert chunks
 
 
-def test_first_chunk_is_the_first_clause_and_later_ones_grow():
+def test_first_chunk_is_the_first_clause_and_later_ones_grow() -> None:
     said = (
-        "Good evening, Dr. Smith. The weather was warm and clear when we left the harbor. Nobody knew why the lights went out. "
-        * 4
+        "Good evening, Dr. Smith. The weather was warm and clear when we left the harbor. Nobody knew why the lights "
+        "went out. " * 4
     )
     chunks = text.chunks_of(said, 180)
     assert chunks[0] == "Good evening,"
@@ -43,12 +43,13 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow():
         ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˈoʊ ?"),
     ],
 )
-def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said, language, expected):
+def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said: str, language: str, expected: str) -> None:
     assert " ".join(phonemes.phonemes(said, language)) == expected
 
 
-def test_upstreams_length_rule():
-    """f5_tts.infer.utils_infer, by hand: 300 frames for 32 bytes ("…lake." and two spaces), 24 bytes to say, pace 1.2."""
+def test_upstreams_length_rule() -> None:
+    """f5_tts.infer.utils_infer, by hand: 300 frames for 32 bytes ("…lake." and two spaces), 24 bytes to say, pace
+    1.2."""
     prompt = tokens.CharTokenizer(" abc", "char").prompt("The old bridge over the lake.", 300)
     assert text.utf8_bytes(prompt.text) == 31
     assert prompt.chunk("Fresh snow on mountains.", 1.2, joined=False).frames == 300 + int(300 / 31 * 24 / 1.2)

@@ -1,4 +1,5 @@
-"""The subtitle client as a user runs it: the real command against servers that misbehave on cue, and once against the real one."""
+"""The subtitle client as a user runs it: the real command against servers that misbehave on cue, and once against the
+real one."""
 
 import concurrent.futures
 import contextlib
@@ -20,6 +21,7 @@ from films import HARBOUR, asked, checkpoint, command, leftovers, make_film, sou
 from scripted import RATE, Scripted, scripted, speech
 
 import tts_core
+from speech.request import Speech
 from subtitles import cues
 
 # Files, checkpoint, progress
@@ -263,13 +265,11 @@ def test_the_real_server_takes_every_length_that_fitting_asks_for(
         ["Hi.", "Oh!", "Nobody knows their names.", "Good evening.", "Winter came early, and the bridge was closed."],
         slot=60,
     )
-    with scripted(natural=lambda text: round(tts.plan(tts_core.Speech(text)).seconds, 3)) as server:
+    with scripted(natural=lambda text: round(tts.plan(Speech(text)).seconds, 3)) as server:
         work(film, tmp_path / "out", "--fit", "--speed", speed, servers=[server])
         assert len(server.asked) == 5
         for line in server.asked:
-            assert tts.plan(tts_core.Speech(line["text"], duration=line["duration"])).samples == round(
-                line["duration"] * RATE
-            )
+            assert tts.plan(Speech(line["text"], duration=line["duration"])).samples == round(line["duration"] * RATE)
 
 
 def test_the_real_voice_speaks_the_example_in_time_and_in_order(server: str, tmp_path: Path) -> None:

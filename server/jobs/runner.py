@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from server.errors import ServerBusy
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES, Job, JobStorageError, JobStore
 from server.jobs.table import MIN_FREE_BYTES
 from server.planning import planned
@@ -39,6 +40,10 @@ STORAGE_SECONDS = 3.0
 """No request waits longer for the outputs folder."""
 ORPHAN_SECONDS = 30
 """A job that no living server of the folder can speak fails after so long: time for one to be started again."""
+PLAN_SLOT_SECONDS = 0.02
+"""A text is planned in slots of about a solver step, so that the longest is planned in seconds beside listeners."""
+PLAN_SECONDS, PLAN_RETRY_SECONDS = 30, 10
+"""Who asks for a job while so many listen that it cannot be planned in time is told to come back."""
 STORAGE_THREADS = 16
 """Changes that wait at the same time are written together."""
 
@@ -92,7 +97,12 @@ class Jobs:
     async def accept(self, speech: Speech, priority: str) -> dict[str, object]:
         """On disk when this returns. Raises what `TTS.planning` raises, and JobStorageError."""
         await self._stored(self._store.check)
-        plan = await planned(self._scheduler, self._tts, speech, BackgroundTask())
+        try:
+            async with asyncio.timeout(PLAN_SECONDS):
+                who = BackgroundTask(slot_seconds=PLAN_SLOT_SECONDS)
+                plan = await planned(self._scheduler, self._tts, speech, who)
+        except TimeoutError:
+            raise ServerBusy(self._stats.listening, PLAN_RETRY_SECONDS) from None
         # Whoever speaks it, whenever and however often: the same sound.
         settled = replace(speech, seed=plan.seed, steps=plan.steps, cfg_strength=plan.cfg_strength)
         now = time.time()

@@ -8,16 +8,20 @@ the disk four times; those that come together share it.
 
 import contextlib
 import os
+import random
 import secrets
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 LOCK_WAIT_SECONDS = 1.0
 """How long a call waits for a table that somebody else has locked. Who comes while another waits, waits for both."""
+TRY_SECONDS = 0.02
+"""How long SQLite itself waits, before all is begun again."""
 MIN_FREE_BYTES = 64 * 1024
 """For the table and its journal."""
 SMALL_TABLE_BYTES = 1024 * 1024
@@ -88,8 +92,7 @@ class Table:
         """No rows where there is no table yet."""
         if not self.exists():
             return []
-        with storage_errors(), contextlib.closing(self._connect("rw")) as connection:
-            return connection.execute(sql, values).fetchall()
+        return self._patiently("rw", lambda connection: connection.execute(sql, values).fetchall())
 
     def write(self, change: Callable[[sqlite3.Connection], Result]) -> Result:
         """What `change` returns, which is on disk then. Changes that wait for the disk at the same time go there
@@ -108,13 +111,15 @@ class Table:
         return result
 
     def _commit(self, changes: list[_Change]) -> None:
+        def make(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            for change in changes:
+                change.result = change.make(connection)
+            connection.execute("COMMIT")
+
         try:
             self.exists()
-            with storage_errors(), contextlib.closing(self._connect("rwc")) as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                for change in changes:
-                    change.result = change.make(connection)
-                connection.execute("COMMIT")
+            self._patiently("rwc", make)
         except JobStorageError as error:
             for change in changes:
                 change.error = error
@@ -122,14 +127,27 @@ class Table:
             for change in changes:
                 change.done = True
 
+    def _patiently(self, mode: str, use: Callable[[sqlite3.Connection], Result]) -> Result:
+        """`use`, from the start again while another process has the table."""
+        end = time.monotonic() + LOCK_WAIT_SECONDS
+        with storage_errors():
+            while True:
+                try:
+                    with contextlib.closing(self._connect(mode)) as connection:
+                        return use(connection)
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                        raise
+                # SQLite's own waiting grows to 0.1 s a look; whoever looks less often than others hardly ever gets in.
+                time.sleep(random.uniform(0.001, 0.01))
+
     def _connect(self, mode: str) -> sqlite3.Connection:
         address = f"{self._file.absolute().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(address, uri=True, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(address, uri=True, timeout=TRY_SECONDS, isolation_level=None)
         try:
             connection.row_factory = sqlite3.Row
-            connection.execute(
-                "PRAGMA journal_mode = PERSIST"
-            )  # its zeroed header is as durable as its removal, and cheaper
+            # A journal whose header is zeroed is as good as one that is removed, and cheaper.
+            connection.execute("PRAGMA journal_mode = PERSIST")
             connection.execute("PRAGMA synchronous = FULL")
             if connection.execute("PRAGMA user_version").fetchone()[0] != self._version:
                 self._make(connection)
