@@ -63,9 +63,7 @@ def assert_true_lengths(reply: httpx.Response) -> None:
 
 def assert_spoken_truly(reply: httpx.Response) -> None:
     """Or refused, as a text without a word that the model can speak."""
-    if reply.status_code == 400:
-        assert "has no word that" in reply.json()["error"]["message"], reply.text
-    else:
+    if reply.status_code != 400 or "has no word that" not in reply.text:
         assert_true_lengths(reply)
 
 
@@ -96,9 +94,8 @@ def test_true_lengths_with_upstreams_rule(tokenizer: str, tmp_path: Path) -> Non
         httpx.Client(base_url=address, timeout=120) as client,
     ):
         for _ in range(60):
-            assert_spoken_truly(
-                client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0})
-            )
+            asked = {"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0}
+            assert_spoken_truly(client.post("/tts", json=asked))
 
 
 def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client: httpx.Client, tts: tts_core.TTS) -> None:
