@@ -43,7 +43,11 @@ connections = Connections()
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     try:
         settings = Settings.read()
-        tts, stats, load = TTS(settings.model, settings.voices, settings.device), Stats(), SystemLoad()
+        tts, stats, load = (
+            TTS(settings.model, settings.voices, settings.device, settings.normalize),
+            Stats(),
+            SystemLoad(),
+        )
         scheduler = Scheduler(stats)
         limits = settings.cpu_limit, settings.memory_limit, settings.keep_hours
         jobs = Jobs(settings.outputs, tts, scheduler, stats, load, *limits)

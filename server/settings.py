@@ -12,6 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 KINDS: dict[Any, str] = {int: "a whole number", float: "a number"}
+SWITCHES = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 class BadSetting(ValueError):
@@ -38,6 +39,10 @@ class Settings:
         metadata=means("folder of `NAME.wav` with `NAME.txt`; one of them is `default`"),
     )
     device: str = field(default="auto", metadata=means("`auto`, `cpu`, `cuda`, `cuda:1`, `mps`"))
+    normalize: bool = field(
+        default=True,
+        metadata=means("`false`: a request that has no `normalize` leaves its text as it is written", 0, 1),
+    )
     max_chars: int = field(default=20_000, metadata=means("longer texts are refused", 1, 10_000_000))
     max_waiting: int = field(
         default=32,
@@ -83,6 +88,10 @@ def _parsed(name: str, text: str) -> Any:
     one = next(one for one in fields(Settings) if one.name == name)
     if one.type in (str, Path):
         return Path(text) if one.type is Path else text
+    if one.type is bool:
+        if text.lower() not in SWITCHES:
+            raise BadSetting(f"{variable(name)} must be true or false, not {text[:40]!r}")
+        return SWITCHES[text.lower()]
     if one.type not in KINDS:
         return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
     minimum, maximum = one.metadata["minimum"], one.metadata["maximum"]
@@ -100,8 +109,12 @@ def table() -> str:
     rows = ["| variable | default | range | meaning |", "|---|---|---|---|"]
     for one in fields(Settings):
         minimum, maximum = one.metadata["minimum"], one.metadata["maximum"]
-        limits = "" if minimum is None else f"{minimum} to {maximum}"
-        shown = "" if one.default == frozenset() else str(one.default).removeprefix(f"{ROOT}{os.sep}")
+        limits = "" if minimum is None or one.type is bool else f"{minimum} to {maximum}"
+        shown = (
+            ""
+            if one.default == frozenset()
+            else str(one.default).removeprefix(f"{ROOT}{os.sep}").replace("True", "true")
+        )
         rows.append(f"| `{variable(one.name)}` | `{shown}` | {limits} | {one.metadata['meaning']} |")
     return "\n".join(rows)
 

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from tts_core import TTS, Plan
 
 log = logging.getLogger("uvicorn.tts")
+MAX_UNSPOKEN_CHARS = 100
+"""Of the words a reply's header says are not in it; percent-encoded they are up to 1.2 kB."""
 
 
 class SpeechResponse:
@@ -125,6 +128,8 @@ class SpeechResponse:
             "x-audio-duration": f"{plan.seconds:.3f}",
             "x-request-id": self._id,
         }
+        if plan.unspoken:
+            headers["x-unspoken"] = quote(" ".join(plan.unspoken)[:MAX_UNSPOKEN_CHARS])
         return {"type": "http.response.start", "status": 200, "headers": Headers(headers).raw}
 
     async def _hand_over(self, send: Send, body: bytes) -> None:

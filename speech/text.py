@@ -8,15 +8,18 @@ MAX_MARKS = 30
 """On one letter, as Unicode's stream-safe form has it (UAX 15)."""
 
 FIRST_CHUNK_BYTES = 10, 48
-"""The first chunk is the first clause of at least 10 bytes, and cut at a space past 48: its length is the wait for first audio."""
+"""The first chunk is the first clause of at least 10 bytes, and cut at a space past 48: its length is the wait for
+first audio."""
 SECOND_CHUNK_BYTES, CHUNK_GROWTH = 72, 3.0
-"""A chunk is made while the one before it plays: it may be so many times that one's size, and always 72 bytes (about 4 s)."""
+"""A chunk is made while the one before it plays: it may be so many times that one's size, and always 72 bytes (about 4
+s)."""
 
 _NOT_AN_END = re.compile(
     r"\b(Mr|Mrs|Ms|Dr|St|Prof|vs|No|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Mt|Ft|Jan|Feb|Aug|Sept?|Oct|Nov|Dec"
     r"|cf|al|approx|est|pp?|[vV]ol|[fF]ig|(?<![^\W_]['’])(?!I\b)[A-Z]|(?:\w\.)+\w)\.$"
 )
-"""A dot that belongs to an abbreviation or an initial. Only for text that is not read into words: that has none left."""
+"""A dot that belongs to an abbreviation or an initial. Only for text that is not read into words: that has none
+left."""
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")
 _CLAUSE_END = re.compile(r"(?<=[,;:–—])\s+|(?<=[，、；：])")
 
@@ -28,7 +31,8 @@ def clean(text: str) -> str:
 
 
 def _few_marks(text: Iterable[str]) -> Iterator[str]:
-    """NFC sorts the marks on a letter, in their number squared: 20 000 take a second. No writing has more than MAX_MARKS."""
+    """NFC sorts the marks on a letter, in their number squared: 20 000 take a second. No writing has more than
+    MAX_MARKS."""
     marks = 0
     for c in text:
         marks = marks + 1 if unicodedata.combining(c) else 0
@@ -47,7 +51,8 @@ def utf8_bytes(text: str) -> int:
 
 
 def chunks_of(text: str, limit: int, before: int | None = None) -> list[str]:
-    """Cleaned text in pieces of at most `limit` bytes, cut after sentences where that fits, else clauses, words, or anywhere.
+    """Cleaned text in pieces of at most `limit` bytes, cut after sentences where that fits, else clauses, words, or
+    anywhere.
 
     The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece.
     `before`: bytes of the piece that is spoken before this text; then none is a first one."""
@@ -78,7 +83,8 @@ def _exceeds(text: str, room: int) -> bool:
 
 
 def _cut(text: str, room: int, first: int | None) -> int:
-    """Where to cut: the last sentence end, clause end or space within `room` bytes; or the first end past `first` bytes."""
+    """Where to cut: the last sentence end, clause end or space within `room` bytes; or the first end past `first`
+    bytes."""
     start = text[: room + 1].encode()  # no character has less than a byte
     head, fits = start[: room + 1].decode(errors="ignore"), start[:room].decode(errors="ignore")
     sentences = [m.end() for m in _SENTENCE_END.finditer(head) if not _NOT_AN_END.search(head[: m.start()])]

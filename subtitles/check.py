@@ -45,7 +45,7 @@ def _too_much(cues: list[Cue], fastest: float) -> Iterator[str]:
 
 def unmapped_speakers(cues: list[Cue], voices: Mapping[str, str]) -> str:
     """Who speaks without a voice of his own, where a map of voices was given."""
-    speakers = [part.speaker for cue in cues for part in cue.parts if part.speaker and part.certain]
+    speakers = [part.speaker for cue in cues for part in cue.parts if part.speaker]
     counted = Counter(name for name in speakers if name.casefold() not in voices)
     named = ", ".join(f"{name} ({many})" for name, many in counted.items())
     return f"no voice of their own: {named}" if voices and counted else ""

@@ -197,7 +197,7 @@ def test_an_urgent_job_is_begun_beside_listeners_who_never_stop(client: httpx.Cl
             while (status := client.get(f"/tts/status/{job}").json())["progress"] == 0:
                 if status["status"] == "processing":
                     begun = min(begun, time.monotonic() - began)
-                assert time.monotonic() - began < 60, status
+                assert time.monotonic() - began < 120, status
                 time.sleep(0.02)
             assert stats(client)["queue_size"], "nobody listened"
             assert begun < 3, f"begun after {begun:.1f} s"
@@ -270,7 +270,7 @@ def leave_in_many_ways(address: str, rounds: int, seed: int) -> tuple[float, flo
 def test_whoever_leaves_in_whatever_way_leaves_nothing(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address:
         _, settled = leave_in_many_ways(address, 12, seed=3)
-    assert settled < 1, f"the gauges were back at 0 after {settled:.2f} s"
+    assert settled < 3, f"the gauges were back at 0 after {settled:.2f} s"
 
 
 @pytest.mark.slow
@@ -280,4 +280,4 @@ def test_two_hundred_rounds_of_leaving_leave_nothing(tmp_path: Path) -> None:
         growth, settled = leave_in_many_ways(address, 200, seed=4)
     FIGURES["gauges at 0 after random leaving, s at most"] = round(settled, 2)
     FIGURES["memory growth over 200 rounds of leaving, %"] = round(100 * growth, 2)
-    assert settled < 1 and growth < 0.05, (settled, growth)
+    assert settled < 3 and growth < 0.05, (settled, growth)

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from conftest import held, small_checkpoint, solved
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import tts_core
@@ -35,20 +35,29 @@ def speakable(text: str) -> bool:
     return True
 
 
+def planned(tts, speech):
+    """A text in nothing but letters that the checkpoint lacks is refused: there is nothing to measure."""
+    try:
+        return tts.plan(speech)
+    except BadSpeech as refused:
+        assume("no word that" not in str(refused))
+        raise
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1)
 )
 def test_as_many_samples_as_planned(small: tts_core.TTS, text: str, speed: float, seed: int) -> None:
     speech = Speech(text, speed=speed, seed=seed, steps=1, cfg_strength=0.0)
-    plan = small.plan(speech)
+    plan = planned(small, speech)
     assert len(said(small, speech)) == plan.samples
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(min_size=1, max_size=400).filter(speakable), stretch=st.floats(0.3, 3.5))
 def test_phonemes_fill_exactly_the_frames_planned(tts: tts_core.TTS, text: str, stretch: float) -> None:
-    natural = tts.plan(Speech(text))
+    natural = planned(tts, Speech(text))
     for chunk in natural.chunks:
         assert len(chunk.tokens) == chunk.frames
     seconds = natural.seconds / stretch

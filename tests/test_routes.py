@@ -1,8 +1,17 @@
-"""Routes that speak nothing."""
+"""The other way to ask for speech, and routes that speak nothing."""
 
 import httpx
 
 import tts_core
+
+
+def test_get_speaks_as_post_does(client: httpx.Client) -> None:
+    text = "Hello there, how are you?"
+    got = client.get("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
+    posted = client.post("/tts", json={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
+    assert got.content == posted.content
+    head = client.head("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
+    assert head.headers["content-length"] == got.headers["content-length"] and not head.content
 
 
 def test_routes_that_only_tell(client: httpx.Client, tts: tts_core.TTS) -> None:

@@ -174,6 +174,7 @@ def test_two_in_a_cue_have_two_voices_and_one_file(tmp_path: Path, out: Path) ->
             ("a", "One. Two."),
         ]
         assert len(list(out.glob("audio_*.wav"))) == 4 and "4/4 completed" in done.stdout
+        assert "no voice of their own: Laughs (1), Eve (1)" in done.stderr
 
 
 DRAWINGS = {

@@ -245,7 +245,7 @@ def test_a_checkpoint_that_is_not_one_is_not_overwritten(film: Path, out: Path) 
 
 
 def test_one_run_per_folder(film: Path, out: Path) -> None:
-    with scripted(lambda server, line: 0.1) as server, working(film, out, servers=[server]):
+    with scripted(lambda server, line: 5.0) as server, working(film, out, servers=[server]):
         until(lambda: bool(server.asked))
         assert (
             "another run works in" in work(film, out, "--track", str(out / "t.wav"), servers=[server], expect=2).stderr

@@ -60,6 +60,7 @@ class Plan:
     seed: int
     steps: int
     cfg_strength: float
+    unspoken: tuple[str, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -73,7 +74,9 @@ class Plan:
 class TTS:
     """No model, two voices."""
 
-    def __init__(self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto"):
+    def __init__(
+        self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto", normalize: bool = True
+    ):
         self.model, self.device = "weightless", Device()
         self.voices = {name: Voice(name) for name in (DEFAULT_VOICE, "other")}
 

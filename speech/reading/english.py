@@ -15,9 +15,22 @@ from speech.reading.english_times import BRITISH_DATES, DATES, TIMES
 from speech.reading.rules import Match, Rule, alternatives, applied, rule
 
 _MARKS = {
-    ".": "dot", "/": "slash", "\\": "backslash", "-": "dash", "_": "underscore", ":": "colon", "?": "question mark",
-    "=": "equals", "&": "and", "#": "hash", "@": "at", "~": "tilde", "+": "plus", "%": "percent", "*": "star",
-}  # fmt: skip
+    ".": "dot",
+    "/": "slash",
+    "\\": "backslash",
+    "-": "dash",
+    "_": "underscore",
+    ":": "colon",
+    "?": "question mark",
+    "=": "equals",
+    "&": "and",
+    "#": "hash",
+    "@": "at",
+    "~": "tilde",
+    "+": "plus",
+    "%": "percent",
+    "*": "star",
+}
 _VOWELLESS = re.compile(
     r"^[bcdfghjklmnpqrstvwxz]{1,4}$|^(?:uk|us|eu|io|ai|au|ie|py|avi|exe|html?|https?)$", re.IGNORECASE
 )
@@ -28,15 +41,9 @@ def _link_word(word: str) -> str:
 
 
 def _link_digits(text: str) -> str:
-    return (
-        digits(text)
-        if text[0] == "0" or len(text) > 4
-        else year(text)
-        if text[:2] in ("19", "20") and len(text) == 4
-        else digits(text)
-        if len(text) == 4
-        else cardinal(text)
-    )
+    if len(text) == 4 and text[:2] in ("19", "20"):
+        return year(text)
+    return digits(text) if text[0] == "0" or len(text) > 3 else cardinal(text)
 
 
 def _link(m: Match) -> str:
@@ -56,6 +63,8 @@ def _symbol(m: Match) -> str:
     return f" {words.SYMBOLS[m.group(1)]} "
 
 
+_DAYS = alternatives(set(words.DAYS.values()))
+_MONTHS = alternatives(words.MONTHS)
 _LINKS: list[Rule] = [
     rule(r"(?<=[A-Za-z])[`´](?=[a-z])", "'"),
     (links.MAIL, _link),
@@ -91,11 +100,22 @@ _SYMBOLS: list[Rule] = [
     rule(r"(?<=\w)~(?=\w)", " "),
     rule(r"(?<!\w)~\s?(?=\d)", "about "),
     rule(r"[™®]", ""),
+    rule(r"(?<![Ͱ-Ͽ])([πΩΔαβγδεθλμσφω])(?![Ͱ-Ͽ])", _symbol),
+    rule(r"(?<=\w)\s?\+(?!\w)", " plus"),
+    rule(r"\b(and/or)\b", "and or"),
+    rule(r"\b([Hh]e|[Hh]is|him|[Yy]es|[Ss]he)/(she|hers?|no|he|they)\b", r"\1 or \2"),
+    rule(r"(?<=[^\W\d_])/(?=[^\W\d_])", " "),
 ]
 _RULES = [
     *_LINKS,
     *PHONES,
     *DATES,
+    rule(
+        r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b\.?\s?[-–]\s?(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b",
+        lambda m: f"{words.DAYS[m.group(1).lower()]} to {words.DAYS[m.group(2).lower()]}",
+    ),
+    rule(rf"\b({_DAYS}|{_MONTHS})[-–](?=(?:{_DAYS}|{_MONTHS})\b)", r"\1 to "),
+    rule(r"\b(noon|midnight)[-–](?=\d)", r"\1 to "),
     rule(r"(?<!\d)9/11(?![\d/])", "nine eleven"),
     *TIMES,
     *AMOUNTS,
@@ -117,4 +137,5 @@ def read(text: str, british: bool = False) -> str:
     if _PLAIN.fullmatch(text) and not re.search(r"([a-z])\1\1| vs\b| aka\b", text):
         return text
     text = capitals(applied(_BRITISH_RULES if british else _RULES, text))
-    return re.sub(r"\s+([,.;:!?])", r"\1", re.sub(r"[ \t]+", " ", text)).strip()
+    text = re.sub(r"(?<=[a-z]) -(?=[a-z])", "-", re.sub(r"[ \t]+", " ", text))
+    return re.sub(r"\s+([,.;:!?])", r"\1", text).strip()

@@ -8,6 +8,10 @@ from speech.reading.english_patterns import NUM, RANGE_SIGN, START
 from speech.reading.rules import Match, Rule, alternatives, rule
 
 _SCALE = r"(?:\s?(hundred|thousand|million|billion|trillion|bn|mn|mil|tn|[kKmMbBtT])\b(?!['’]))?"
+_NOT_A_NOUN = (
+    "of|in|per|and|or|to|a|an|the|for|on|at|from|each|is|was|were|are|has|had|have|he|she|it|we|they|you|that|which|who"
+    "|between|into|by|with|away|long|tall|high|wide|deep|more|less|ahead|apart|left|off|if|when|as|will|would|can|could"
+)
 _SYMBOL_NAMES = alternatives(units.MONEY)
 _CODES = alternatives(units.CURRENCY_CODES)
 _UNIT_NAMES = alternatives([*units.UNITS, *units.RATES])
@@ -30,10 +34,10 @@ def counted(amount: str, name: str, singular: bool = False) -> str:
 
 def _adjective(m: Match) -> bool:
     """`a $5 ticket`: what is counted stands before its noun, in the singular."""
-    before = re.search(r"\b(?:an?|A|An)\s$", m.string[: m.start()])
-    after = re.match(
-        r"[\s-](?!of\b|in\b|per\b|and\b|or\b|to\b|a\b|for\b|on\b|at\b|from\b|each\b|is\b)[a-z]", m.string[m.end() :]
+    before = re.search(
+        r"\b(?:an?|the|this|that|another|each|every|my|his|her|our|their)\s$", m.string[: m.start()], re.I
     )
+    after = re.match(rf"[\s-](?!(?:{_NOT_A_NOUN})\b)[a-z]", m.string[m.end() :])
     return bool(before and after)
 
 
@@ -83,7 +87,7 @@ def _unit(m: Match) -> str:
         name = name if not _is_one(high or low) else one
         return f"{number(low)} to {number(high)} {name}" if high else f"{number(low)} {name}"
     prefix = f"{number(low)} to " if high else ""
-    return prefix + counted(high or low, name, _adjective(m))
+    return prefix + counted(high or low, name, m.group("join") == "-" or _adjective(m))
 
 
 def _degrees(m: Match) -> str:
@@ -111,7 +115,14 @@ def _decade(m: Match) -> str:
     return plural(cardinal(text) if len(text) == 2 else year(text))
 
 
+def _lasting(m: Match) -> str:
+    """`3h 20m`, `5m30s`."""
+    names = {"h": "hour", "m": "minute", "s": "second"}
+    return " ".join(counted(n, names[unit[0]]) for n, unit in re.findall(r"(\d+)\s?([hms])", m.group()))
+
+
 AMOUNTS: list[Rule] = [
+    rule(r"(?<![\w.,])\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s)?\b|(?<![\w.,])\d+m(?:in)?\s?\d+s\b", _lasting),
     rule(r"(?<![\w])['’‘](\d{2})s\b", _decade),
     rule(r"(?<![\w.,])(\d{2}\d0)['’]?s\b|(?<![\w.,$£€])([2-9]0)s\b", _decade),
     rule(
@@ -135,7 +146,7 @@ AMOUNTS: list[Rule] = [
     rule(r"(?<=\d)\s?‰", " per mille"),
     rule(
         rf"(?<![\w.,/])(?P<low>[-−]?{NUM})(?:{RANGE_SIGN}(?P<high>{NUM}))?"
-        rf"\s?(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
+        rf"(?P<join>[\s-]?)(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
         rf"(?<!\d\sin)(?<!\d\sa)",
         _unit,
     ),

@@ -24,6 +24,8 @@ def _roman_name(m: Match) -> str:
     name, numeral = m.group(1), m.group(2)
     if not numeral:
         return m.group()
+    if name in ("of", "and", "to", "or") and len(numeral) > 1 and not set(numeral) - set("IVX"):
+        return f"{name} {cardinal(roman(numeral))}"
     after = m.string[m.end() :]
     if name.lower() in words.ROMAN_AFTER:
         return f"{name} {cardinal(roman(numeral))}"
@@ -128,7 +130,7 @@ def capitals(text: str) -> str:
 def _stretched(m: Match) -> str:
     """`sooo` as `so`, `Hmmm` as `Hmm`, `coool` as `cool`."""
     word = m.group()
-    if word.lower().startswith("www") or not re.search(r"([a-zA-Z])\1\1", word):
+    if word.lower().startswith("www") or not set(word) - set("IVX") or not re.search(r"([a-zA-Z])\1\1", word):
         return word
     twice, once = (re.sub(r"([a-zA-Z])\1{2,}", by, word, flags=re.IGNORECASE) for by in (r"\1\1", r"\1"))
     if word.lower().strip("hm") == "":
@@ -147,7 +149,7 @@ ABBREVIATIONS: list[Rule] = [
         _street,
     ),
     rule(rf"(?<![\w.'’-])({alternatives(words.TITLES)})\b\.?(?=\s+[A-Z])(?![\w'’])", _title),
-    rule(r"(?<![\w.'’-])(Mr|Mrs|Ms|Dr|Prof)\b\.?(?=\s+\w)(?![\w'’])", _title),
+    rule(r"(?<![\w.'’-])(Mr|Mrs|Ms|Dr|Prof)\b\.?(?=\s+[\w&])(?![\w'’])", _title),
     rule(rf"(?<![\w.])(?:{alternatives(words.ABBREVIATIONS)})(?<=[./A-Za-z])(?![\w'’])", _abbreviation),
     rule(
         r"(?<![\w.])(?:[A-Za-z]\.){2,}(?!\w)|(?<![\w.&])[A-Z]{1,3}(?:&[A-Z]{1,3})+(?!\w)",

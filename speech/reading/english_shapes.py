@@ -36,9 +36,9 @@ def _version(m: Match) -> str:
 
 
 def _phone(m: Match) -> str:
-    groups = re.findall(r"\d+", m.group())
+    groups = re.findall(r"\d+|[A-Z]+", m.group())
     plus = "plus " if m.group().lstrip("(").startswith("+") else ""
-    said = [cardinal(g) if g in ("800", "900") else digits(g, "oh") for g in groups]
+    said = [g.lower() if g.isalpha() else cardinal(g) if g in ("800", "900") else digits(g, "oh") for g in groups]
     return plus + ", ".join(said)
 
 
@@ -86,8 +86,19 @@ def _power(m: Match) -> str:
 
 def _arithmetic(m: Match) -> str:
     """`2 + 2 = 4`, `5 x 3`, `x - 1 = 2`: signs between numbers."""
-    said = {"+": "plus", "-": "minus", "−": "minus", "–": "minus", "x": "times", "X": "times", "*": "times",
-            "×": "times", "/": "divided by", "÷": "divided by", "=": "equals"}  # fmt: skip
+    said = {
+        "+": "plus",
+        "-": "minus",
+        "−": "minus",
+        "–": "minus",
+        "x": "times",
+        "X": "times",
+        "*": "times",
+        "×": "times",
+        "/": "divided by",
+        "÷": "divided by",
+        "=": "equals",
+    }
     return re.sub(r"\s*(?<=[\w)\s])([+−–xX*×/÷=-])\s*(?=[\w(\s.])", lambda s: f" {said[s.group(1)]} ", m.group())
 
 
@@ -96,13 +107,35 @@ def _letters_and_digits(m: Match) -> str:
     return re.sub(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", m.group())
 
 
+def _letter(m: Match) -> str:
+    """`5M users`, but `Apt. 4B` and `221B Baker Street`."""
+    amount, letter = m.groups()
+    before = re.search(r"([A-Za-z]+)\.?\s$", m.string[: m.start()])
+    place = before and before.group(1).lower() in words.LETTERED
+    if letter == "K" or place or (letter in "BT" and re.match(r"\s[A-Z]", m.string[m.end() :])):
+        return f"{number(amount)} {letter}"
+    return f"{number(amount)} {units.SCALES[letter]}"
+
+
+def _dimensions(m: Match) -> str:
+    """`5 x 7 photo` is by, `5 x 3 is 15` is times."""
+    sums = re.match(r"\s*(?:=|is\b|equals\b)", m.string[m.end() :])
+    return f" {'times' if sums else 'by'} ".join(number(n) for n in re.findall(NUM, m.group()))
+
+
+def _series(m: Match) -> str:
+    """`1-2-3`, `123-45-6789`: every digit by itself."""
+    parts = m.group().split("-")
+    return " ".join(map(cardinal, parts)) if max(map(len, parts)) < 3 else ", ".join(map(digits, parts))
+
+
 PHONES: list[Rule] = [
     rule(r"(?<![\w.+(])\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}(?<=\d)(?![\w]|\.\d)", _phone),
     rule(r"(?<![\w.])\(\d{3,5}\)\s?\d{3,4}[\s.-]\d{3,4}(?!\w)", _phone),
     rule(r"(?<![\w.-])(?:1[-. ])?\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w]|[-.]\d)", _phone),
     rule(r"(?<![\w.-])\d{3}-\d{4}(?![\w]|[-.]\d)", _phone),
     rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]\d{3,4}(?!\w)", _phone),
-    rule(r"(?<![\w.-])(?:1-)?(?:800|888|877|866|900)-[A-Z0-9]{3}-?[A-Z0-9]{4}(?!\w)", _phone),
+    rule(r"(?<![\w.-])(?:1-)?(?:800|888|877|866|900)-(?=[A-Z0-9-]*[A-Z])[A-Z0-9]{3}-?[A-Z0-9]{4}(?!\w)", _phone),
     rule(r"(?<=[Cc]all )(?:911|999|112|411)\b|(?<=[Dd]ial )\d{3}\b", lambda m: digits(m.group())),
 ]
 SHAPES: list[Rule] = [
@@ -112,6 +145,13 @@ SHAPES: list[Rule] = [
     rule(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?![\w]|\.\d)", _version),
     rule(r"(?<![\w])['’‘](\d{2})(?![\w'’]|[.,]\d)", _short_year),
     rule(r"(?<![\w.,-])(\d[\d,]*)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda m: ordinal(m.group(1))),
+    rule(r"(?<![\w.-])\d+(?:-\d+){2,}(?![\w-]|\.\d)", _series),
+    rule(
+        rf"{START}({NUM})[eE]([+-]?\d+)\b",
+        lambda m: f"{number(m.group(1))} times ten to the power of {number(m.group(2))}",
+    ),
+    rule(rf"{START}{NUM}(?:\s?[x×]\s?{NUM})+(?![\w])", _dimensions),
+    rule(r"(?<![\w.])[vV](\d+)(?!\w|\.\d)", lambda m: f"version {cardinal(m.group(1))}"),
     rule(r"(?<![\w.])([A-Za-z]|\d+)\s?\^\s?(-?\d+)\b", _power),
     rule(
         rf"(?<![\w.])(?:{NUM}|[a-z])(?:\s?[+×÷*]\s?|\s[−–-]\s|\s?x\s?(?=\d))(?:{NUM}|[a-z])\b"
@@ -125,10 +165,7 @@ SHAPES: list[Rule] = [
         r"(?<![\w.:])(\d{1,4}):(\d{1,4})(?![\w:]|\.\d)",
         lambda m: f"{cardinal(m.group(1))} to {cardinal(m.group(2))}",
     ),
-    rule(
-        rf"{START}({NUM})\s?([KMBT])\b(?!['’])",
-        lambda m: f"{number(m.group(1))} " + (units.SCALES[m.group(2)] if m.group(2) != "K" else "K"),
-    ),
+    rule(rf"{START}({NUM})\s?([KMBT])\b(?!['’])", _letter),
     rule(rf"{START}({NUM})\s?k\b", lambda m: f"{number(m.group(1))} k"),
     rule(rf"{START}({NUM})\s?bn\b", lambda m: f"{number(m.group(1))} billion"),
     rule(rf"{START}({NUM})\s?[x×](?![\w])", lambda m: f"{number(m.group(1))} times"),

@@ -125,6 +125,7 @@ UNCHANGED_PLURALS = {
     "won",
     "pence",
     "baht",
+    "dong",
 }
 MONEY = {
     "$": ("dollar", "cent"),
@@ -139,6 +140,8 @@ MONEY = {
     "£": ("pound", "pence"),
     "€": ("euro", "cent"),
     "¥": ("yen", ""),
+    "Rs.": ("rupee", ""),
+    "Rs": ("rupee", ""),
     "₹": ("rupee", "paisa"),
     "₩": ("won", ""),
     "₽": ("ruble", "kopeck"),

@@ -109,6 +109,10 @@ viz.: namely
 ca.: circa
 al.: al
 a.k.a. aka: also known as
+Ave.: Avenue
+Blvd.: Boulevard
+Rd.: Road
+Hwy. Hwy: Highway
 w/o: without
 w/: with
 b/c: because
@@ -190,6 +194,20 @@ SYMBOLS = {
     "€": "euros",
     "£": "pounds",
     "$": "dollars",
+    "π": "pi",
+    "Ω": "omega",
+    "Δ": "delta",
+    "α": "alpha",
+    "β": "beta",
+    "γ": "gamma",
+    "δ": "delta",
+    "ε": "epsilon",
+    "θ": "theta",
+    "λ": "lambda",
+    "μ": "mu",
+    "σ": "sigma",
+    "φ": "phi",
+    "ω": "omega",
     "¥": "yen",
 }
 FRACTIONS = {2: "half", 3: "third", 4: "quarter"}
@@ -212,6 +230,10 @@ SPELLED_NUMBER = set(
     "room flight route highway interstate suite apartment apt unit channel bus gate boeing platform line area".split()
 )
 """Before three digits that are said in two parts."""
+LETTERED = set(
+    "apartment apt suite room unit seat flat gate row grade class section exhibit form appendix block house".split()
+)
+"""Before a number and a letter that is no million."""
 YEAR_BEFORE = set(
     "in since by from until till to of year years before after around circa during early late mid spring summer fall "
     "autumn winter between and or class copyright back election edition through for ".split()

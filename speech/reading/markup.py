@@ -38,13 +38,16 @@ _STYLED = re.compile(
 )
 """Full-width and mathematical letters, fractions, Roman numerals, circled numbers, ligatures, squared units."""
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SUPERSCRIPT = re.compile("[⁻⁺]?[⁰¹²³⁴-⁹]+")
+_EMOTICON = re.compile(r"(?<!\S)[:;=][-']?[)(DPp|](?!\S)")
 _SENTENCE_MARK = re.compile(r"[.!?…:;,。！？，；：—–\0-][\"'”’)\]]*$")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:<[^<>]*>|(?:[^()\s]|\([^()]*\))*)(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)")
 _EMPHASIS = [
     re.compile(r"(?<![\\*])(\*{1,3})(?=[^\s*])(.+?)(?<=[^\s*\\])\1(?!\*)"),
     re.compile(r"(?<![\w\\])(_{1,3})(?=[^\s_])(.+?)(?<=[^\s_\\])\1(?!\w)"),
     re.compile(r"(?<!~)(~~)(?=\S)(.+?)(?<=\S)~~"),
-    re.compile(r"(``?)(?=\S)([^`]+?)(?<=\S)\1(?!`)"),
+    re.compile(r"(`{1,3})(?=\S)([^`]+?)(?<=\S)\1(?!`)"),
 ]
 WRAPPED_AT = 50
 """A line so long whose next one begins with a small letter was wrapped, not ended."""
@@ -67,7 +70,7 @@ def segments(text: str) -> list[tuple[float, str]]:
 
 
 def _pause(seconds: float) -> str:
-    return f"{_PAUSE}{min(seconds, MAX_PAUSE_SECONDS):.3f}{_PAUSE}"
+    return f"{_PAUSE}{min(seconds, MAX_PAUSE_SECONDS):.6f}{_PAUSE}"
 
 
 def _seconds(amount: str | None, unit: str | None) -> float:
@@ -154,7 +157,7 @@ def _join(last: str, line: str, ended: bool) -> str:
 
 def _block(line: str) -> tuple[str, bool]:
     """A line without its Markdown sign, and whether it stands alone as a heading or an item does."""
-    if re.fullmatch(r"(?:[-*_=]\s*){3,}|(?:```|~~~).*|\|?(?:\s*:?-{3,}:?\s*\|)+(?:\s*:?-{3,}:?\s*)?", line):
+    if re.fullmatch(r"(?:[-*_=]\s*){3,}|(?:```|~~~)\s*[\w+#.-]*|\|?(?:\s*:?-{3,}:?\s*\|)+(?:\s*:?-{3,}:?\s*)?", line):
         return "", True
     line = re.sub(r"^(?:>\s?)+", "", line)
     stripped = re.sub(r"^(?:#{1,6}\s+|[-*+•‣◦▪–—]\s+(?:\[[ xX]\]\s+)?(?!\d+\s*[=+*/x-]))", "", line)
@@ -175,6 +178,9 @@ def _inline(line: str) -> str:
         line = pattern.sub(lambda m: m.group(2), line)
     line = re.sub(r"\\([*_`~#\[\]()])", r"\1", line)
     line = line.translate(_SUBSCRIPTS)
+    line = _EMOTICON.sub(" ", line)
+    line = _SUPERSCRIPT.sub(lambda m: m.group() if m.group() in "²³" else "^" + m.group().translate(_RAISED), line)
+    line = re.sub(r"(?![0-9])\d", lambda m: str(unicodedata.decimal(m.group())), line)
     line = _STYLED.sub(_styled, line)
     return re.sub(r"[ \t]+", " ", _PICTURES.sub(" ", line)).replace(" !", "!").strip()
 

@@ -14,9 +14,21 @@ _NUM = r"(?:\d+(?:[.,]\d+)*)"
 _START = r"(?<![\w.,])"
 _TO = r"\s?[-–—]\s?"
 _MARKS = {
-    ".": "chấm", "/": "xuyệt", "\\": "xuyệt ngược", "-": "gạch ngang", "_": "gạch dưới", ":": "hai chấm",
-    "?": "hỏi", "=": "bằng", "&": "và", "#": "thăng", "@": "a còng", "~": "ngã", "+": "cộng", "%": "phần trăm",
-}  # fmt: skip
+    ".": "chấm",
+    "/": "xuyệt",
+    "\\": "xuyệt ngược",
+    "-": "gạch ngang",
+    "_": "gạch dưới",
+    ":": "hai chấm",
+    "?": "hỏi",
+    "=": "bằng",
+    "&": "và",
+    "#": "thăng",
+    "@": "a còng",
+    "~": "ngã",
+    "+": "cộng",
+    "%": "phần trăm",
+}
 
 
 def _spell(letters: str) -> str:
@@ -76,13 +88,13 @@ def _slashed(m: Match) -> str:
         m.string[: m.start()],
         re.IGNORECASE,
     )
+    scored = re.match(r"\s(?:điểm|sao)\b", m.string[m.end() :])
     day = 1 <= above <= 31 and 1 <= below <= 12
     if day and (dated or above > 12 or (above >= below and below > 2)):
         head = "" if _before(m, "ngày|mùng|mồng|hôm") or dated else "ngày "
         return f"{head}{cardinal(above)} tháng {cardinal(below)}"
-    return (
-        f"{cardinal(m.group(1))} {'phần' if above < below <= 10 or below % 100 == 0 else 'trên'} {cardinal(m.group(2))}"
-    )
+    part = not scored and (above < below <= 10 or below % 100 == 0)
+    return f"{cardinal(m.group(1))} {'phần' if part else 'trên'} {cardinal(m.group(2))}"
 
 
 def _month(m: Match) -> str:
@@ -126,8 +138,11 @@ def _money_before(m: Match) -> str:
 
 def _scaled(m: Match) -> str:
     """`50k`, `5tr`, `1tr5`."""
-    amount, scale, rest = m.groups()
-    return f"{number(amount)} {words.SCALES[scale]}" + (f" {cardinal(rest)}" if rest else "")
+    low, high, scale, rest = m.groups()
+    if scale == "K" and low in ("2", "4", "8"):  # pictures
+        return f"{number(low)} ca"
+    said = f"{number(low)} đến {number(high)}" if high else number(low)
+    return f"{said} {words.SCALES[scale]}" + (f" {cardinal(rest)}" if rest else "")
 
 
 def _unit(m: Match) -> str:
@@ -158,8 +173,20 @@ def _range(m: Match) -> str:
 
 
 def _arithmetic(m: Match) -> str:
-    said = {"+": "cộng", "-": "trừ", "−": "trừ", "–": "trừ", "x": "nhân", "X": "nhân", "*": "nhân", "×": "nhân",
-            ":": "chia", "/": "chia", "÷": "chia", "=": "bằng"}  # fmt: skip
+    said = {
+        "+": "cộng",
+        "-": "trừ",
+        "−": "trừ",
+        "–": "trừ",
+        "x": "nhân",
+        "X": "nhân",
+        "*": "nhân",
+        "×": "nhân",
+        ":": "chia",
+        "/": "chia",
+        "÷": "chia",
+        "=": "bằng",
+    }
     return re.sub(r"\s*(?<=[\w)\s])([+−–xX*×/÷:=-])\s*(?=[\w(\s])", lambda s: f" {said[s.group(1)]} ", m.group())
 
 
@@ -177,8 +204,12 @@ def _capitals(text: str) -> str:
 
     def said(m: Match) -> str:
         word = m.group()
+        if shouted and len(word) == 1 and not word.isascii():
+            return word.lower()
         if len(word) < 2 or not word.isupper():
             return word
+        if word in words.WORD_ACRONYMS:
+            return word.lower()
         if is_syllable(word) and (shouted or len(word) > 3 or not word.isascii()):
             return word.lower()
         wordlike = len(word) > 4 and re.search("[aeiouy]", word, re.IGNORECASE)
@@ -209,6 +240,11 @@ _PHONES: list[Rule] = [
     rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
 ]
 _DATES_AND_HOURS: list[Rule] = [
+    rule(r"(?<![\w/.,])(\d{1,2}(?:[hg:]\d{0,2}|/\d{1,2}(?:/\d{4})?))\s?[-–]\s?(?=\d{1,2}(?:[hg:]|/\d))", r"\1 đến "),
+    rule(r"(?<!\w)(?<!\d\s)km/h(?!\w)", "ki lô mét trên giờ"),
+    rule(r"\b([Qq]uý)\s([IVX]+)/(\d{4})", r"\1 \2 năm \3"),
+    rule(r"(?<!\w)T([2-7])\s?[-–]\s?T([2-7])(?!\w)", r"thứ \1 đến thứ \2"),
+    rule(r"(?<=\d)['’′](?!\w)", " phút"),
     rule(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
     rule(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
     rule(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
@@ -218,7 +254,7 @@ _DATES_AND_HOURS: list[Rule] = [
     rule(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
     rule(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
     rule(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
-    rule(r"(?<![\w.,])(\d)m(\d{1,2})(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
+    rule(r"(?<![\w.,])(\d)m(\d{2}|[04-9])(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
 ]
 _AMOUNTS: list[Rule] = [
     rule(
@@ -226,7 +262,7 @@ _AMOUNTS: list[Rule] = [
         _money,
     ),
     rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
-    rule(rf"{_START}({_NUM})(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
+    rule(rf"{_START}({_NUM})(?:{_TO}({_NUM}))?(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
 ]
 _MEASURES: list[Rule] = [
     rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
@@ -237,6 +273,11 @@ _MEASURES: list[Rule] = [
     rule(rf"(?<=\w)/(?=(?:{alternatives(words.PER)})\b)", " trên "),
 ]
 _ABBREVIATIONS: list[Rule] = [
+    rule(r"(?<=[Cc]ông ty )CP\b", "cổ phần"),
+    rule(
+        rf"(?<![\w.])({'|'.join(words.BEFORE_NAME)})\.(?=\s?[A-ZĐÀ-Ỹ0-9])",
+        lambda m: words.BEFORE_NAME[m.group(1)] + " ",
+    ),
     rule(r"\b(?:T[Pp])\.?\s?HCM\b|\bTPHCM\b", "thành phố Hồ Chí Minh"),
     rule(
         rf"(?<![\w.])({alternatives(words.DOTTED)})(?!\w(?<![A-ZĐ0-9\W]))",
@@ -244,7 +285,7 @@ _ABBREVIATIONS: list[Rule] = [
     ),
     rule(r"\b[Tt][Pp]\s(?=[A-ZĐ][^\W\d_]*[a-zà-ỹ])", "thành phố "),
     rule(r"\bQ(?=\d)", "quận "),
-    rule(rf"(?<![\w])({alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![\w]))", _abbreviation),
+    rule(rf"(?<![\w])({alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![^\W\d_]))", _abbreviation),
 ]
 _ROMAN_NUMERALS: list[Rule] = [
     rule(rf"\b((?:{words.ROMAN_AFTER})\s(?:thứ\s)?){_ROMAN}(?!\w)", _roman, re.IGNORECASE),
@@ -276,6 +317,9 @@ _SIGNS: list[Rule] = [
     rule(r"(?<=\w)@(?=\w)|\s@\s", " a còng "),
 ]
 _LETTERS_AND_DIGITS: list[Rule] = [
+    rule(r"\s?\^\s?(?=-?\d)", " mũ "),
+    rule(r"(?<=[a-zà-ỹ])/(?=[a-zà-ỹ])", " "),
+    rule(r"([^\W\d_])\1{2,}", r"\1"),
     rule(r"(?<=[^\W\d_])-(?=\d)|(?<=\d)-(?=[^\W\d_])", " "),
     rule(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " "),
     rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−](?={_NUM})", "âm "),

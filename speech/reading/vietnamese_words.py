@@ -130,6 +130,9 @@ z: dét
 ABBREVIATIONS = table("""
 TP.HCM TPHCM TP.Hồ_Chí_Minh Tp.HCM TP_HCM: thành phố Hồ Chí Minh
 HCM: Hồ Chí Minh
+USD: đô la
+VND VNĐ: đồng
+EUR: ơ rô
 UBND: uỷ ban nhân dân
 HĐND: hội đồng nhân dân
 UBTVQH: uỷ ban thường vụ quốc hội
@@ -217,13 +220,6 @@ DOTTED = table("""
 TP. Tp. tp.: thành phố
 TX. Tx.: thị xã
 TT.: thị trấn
-Q.: quận
-P.: phường
-H.: huyện
-X.: xã
-T.: tỉnh
-Ô.: ông
-B.: bà
 v.v... v.v.. v.v. v.v v..v vv.: vân vân
 VD: ví dụ
 vd: ví dụ
@@ -231,6 +227,16 @@ tr.: trang
 Tr.: trang
 Đ/c đ/c: đồng chí
 """)
+BEFORE_NAME = table("""
+Q: quận
+P: phường
+H: huyện
+X: xã
+T: tỉnh
+Ô: ông
+B: bà
+""")
+WORD_ACRONYMS = set("RAM ROM NATO NASA FIFA UEFA SIM PIN WIFI AFF SEA COVID OPEC UNICEF UNESCO".split())
 SYMBOLS = {
     "&": "và",
     "=": "bằng",
