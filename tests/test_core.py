@@ -35,7 +35,7 @@ def speakable(text: str) -> bool:
     return True
 
 
-def planned(tts, speech):
+def planned(tts: tts_core.TTS, speech: Speech) -> tts_core.Plan:
     """A text in nothing but letters that the checkpoint lacks is refused: there is nothing to measure."""
     try:
         return tts.plan(speech)
