@@ -48,6 +48,7 @@ class SpeechResponse:
         self._began = time.perf_counter()
         self._sending_seconds = 0.0
         self._first_audio = math.nan
+        self._sent_whole = False
         self._served = Listener()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,8 +64,8 @@ class SpeechResponse:
                 accepted = JSONResponse(job, 202, {"location": location})
                 await accepted(scope, receive, send)
                 outcome = "queued"
-        except ClientDisconnect:
-            outcome = "disconnected"
+        except ClientDisconnect:  # who hangs up at the last byte, as curl does, has had it all
+            outcome = "completed" if self._sent_whole else "disconnected"
         except tuple(REFUSALS):
             outcome = "refused"
             raise
@@ -74,6 +75,8 @@ class SpeechResponse:
             raise
         finally:
             self._stats.outcomes[outcome] += 1
+            if self._sent_whole:
+                self._stats.real_time_factor.add(self._real_time_factor)
             if speech and outcome not in ("refused", "queued"):  # those have a line of the server's own
                 self._report(speech, outcome)
 
@@ -100,6 +103,7 @@ class SpeechResponse:
                     raise
 
     async def _play(self, plan: "Plan", send: Send) -> str:
+        unsent = plan.samples
         async with contextlib.aclosing(self._scheduler.drive(self._tts.speak(plan), self._playback)) as pieces:
             async for samples in pieces:
                 if samples is None:
@@ -116,7 +120,8 @@ class SpeechResponse:
                 self._stats.audio_seconds += seconds
                 self._stats.underruns += self._playback.sent(seconds)
                 await self._hand_over(send, body)
-        self._stats.real_time_factor.add(self._real_time_factor)
+                unsent -= len(samples)
+                self._sent_whole = not unsent
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return "completed"
 

@@ -53,6 +53,23 @@ def test_who_closes_its_own_half_after_a_get_gets_its_sound(server: str) -> None
     assert body == httpx.get(f"{server}/tts", params={"text": "Half closed, and listening.", "seed": 1}).content
 
 
+def test_who_hangs_up_at_the_last_byte_has_had_it_all(client: httpx.Client, server: str) -> None:
+    """curl closes as soon as Content-Length bytes are there, before the server has looked whether more is to come."""
+    before = client.get("/health").json()["stats"]
+    for _ in range(10):
+        with socket.create_connection(("127.0.0.1", urlsplit(server).port or 80)) as connection:
+            connection.sendall(b"GET /tts?text=Yes.&seed=1 HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            reply = connection.makefile("rb")
+            reply.readline()
+            head = dict(line.decode().rstrip().split(": ", 1) for line in iter(reply.readline, b"\r\n"))
+            assert len(reply.read(int(head["content-length"]))) == int(head["content-length"])
+    end = time.monotonic() + 10
+    while (after := client.get("/health").json()["stats"])["queue_size"] and time.monotonic() < end:
+        time.sleep(0.01)
+    assert after["failed_requests"] == before["failed_requests"]
+    assert after["completed_requests"] == before["completed_requests"] + 10
+
+
 def test_an_offer_of_http_2_is_passed_over(server: str, tmp_path: Path) -> None:
     """curl --http2 sends one with its body; the parser used to take the body for the other protocol's."""
     body = json.dumps({"text": "Upgraded?", "seed": 1})
