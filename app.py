@@ -49,8 +49,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             SystemLoad(),
         )
         scheduler = Scheduler(stats)
-        limits = settings.cpu_limit, settings.memory_limit, settings.keep_hours
-        jobs = Jobs(settings.outputs, tts, scheduler, stats, load, *limits)
+        jobs = Jobs(settings, tts, scheduler, stats, load)
     except (ModelUnavailable, ValueError, OSError, sqlite3.Error) as error:
         if threading.current_thread() is not threading.main_thread():
             raise  # inside another program, which may live on

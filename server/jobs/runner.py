@@ -15,14 +15,15 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from server.errors import ServerBusy
+from server.jobs.status import job_status
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES, Job, JobStorageError, JobStore
 from server.jobs.table import MIN_FREE_BYTES
 from server.planning import planned
 from server.scheduler import BackgroundTask, Scheduler
+from server.settings import Settings
 from server.stats import Stats
 from server.system_load import SystemLoad
 from speech.audio import SAMPLE_RATE, pcm16, wav_header
@@ -65,20 +66,10 @@ class _Work:
 class Jobs:
     """The jobs of one folder, and the work on them. Made and closed in a running event loop."""
 
-    def __init__(
-        self,
-        folder: Path,
-        tts: "TTS",
-        scheduler: Scheduler,
-        stats: Stats,
-        load: SystemLoad,
-        cpu_limit: float,
-        memory_limit: float,
-        keep_hours: float,
-    ):
+    def __init__(self, settings: Settings, tts: "TTS", scheduler: Scheduler, stats: Stats, load: SystemLoad):
         self._tts, self._scheduler, self._stats, self._load = tts, scheduler, stats, load
-        self._cpu_limit, self._memory_limit = cpu_limit, memory_limit
-        self._store = JobStore(folder, 3600 * keep_hours)
+        self._cpu_limit, self._memory_limit = settings.cpu_limit, settings.memory_limit
+        self._store = JobStore(settings.outputs, 3600 * settings.keep_hours)
         self._threads = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="jobs")
         self._wake = asyncio.Event()
         self._work: dict[str, _Work] = {}
@@ -158,29 +149,7 @@ class Jobs:
         return self._counts
 
     def _told(self, job: Job, place: int | None) -> dict[str, object]:
-        told: dict[str, object] = {
-            "request_id": job.id,
-            "status": job.state,
-            "priority": job.priority,
-            "created": job.created,
-            "seed": json.loads(job.speech)["seed"],
-            "progress": round(job.made / job.samples, 3),
-        }
-        if place is not None:
-            told["queue_position"] = place
-        if job.error:
-            told["error"] = job.error
-        if blocked := self._blocked(job):
-            told["blocked_reason"] = blocked
-        if job.state == "completed":
-            told["result"] = {
-                "output_path": f"{job.id}.wav",
-                "url": f"/tts/result/{job.id}",
-                "sample_rate": SAMPLE_RATE,
-                "duration": round(job.samples / SAMPLE_RATE, 3),
-                "processing_time": round(job.processing_time or 0, 3),
-            }
-        return told
+        return job_status(job, place, self._blocked(job))
 
     def _blocked(self, job: Job) -> str | None:
         """What an unfinished job waits for, other than its turn."""

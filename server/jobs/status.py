@@ -1,0 +1,33 @@
+"""A job as its client is told of it."""
+
+import json
+
+from server.jobs.store import Job
+from speech.audio import SAMPLE_RATE
+
+
+def job_status(job: Job, place: int | None, blocked_reason: str | None) -> dict[str, object]:
+    """The body of a 202 and of /tts/status/ID. `place` in the queue, from 1; `blocked_reason`: what it waits for."""
+    status: dict[str, object] = {
+        "request_id": job.id,
+        "status": job.state,
+        "priority": job.priority,
+        "created": job.created,
+        "seed": json.loads(job.speech)["seed"],
+        "progress": round(job.made / job.samples, 3),
+    }
+    if place is not None:
+        status["queue_position"] = place
+    if job.error:
+        status["error"] = job.error
+    if blocked_reason:
+        status["blocked_reason"] = blocked_reason
+    if job.state == "completed":
+        status["result"] = {
+            "output_path": f"{job.id}.wav",
+            "url": f"/tts/result/{job.id}",
+            "sample_rate": SAMPLE_RATE,
+            "duration": round(job.samples / SAMPLE_RATE, 3),
+            "processing_time": round(job.processing_time or 0, 3),
+        }
+    return status
