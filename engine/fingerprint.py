@@ -1,4 +1,4 @@
-"""Which model and which reference: equal in every process that has the same files, whatever their names, dates and places."""
+"""Which model and which reference: equal in every process with the same files, whatever their names and dates."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ every weight, so another model of the same size differs in each block."""
 
 
 def of_checkpoint(checkpoint: Checkpoint) -> str:
-    """Of all that decides how a text is spoken. The number format is left out: it rounds the samples, not the length."""
+    """Of all that decides how a text is spoken. The number format is left out: it rounds samples, not lengths."""
     facts = (checkpoint.arch, checkpoint.tokenizer, checkpoint.max_seconds, checkpoint.vocab)
     digest = hashlib.sha256(repr(facts).encode())
     parts = [checkpoint.weights, *(checkpoint.vocoder / file for file in VOCODER_FILES)]
