@@ -1,4 +1,4 @@
-"""Folders and presets: what loads, what is refused in one sentence, fetching from a hub that answers as the real."""
+"""Folders and presets: what loads, what is refused in one sentence; fetching from a hub that answers as the real."""
 
 import hashlib
 import os
