@@ -5,6 +5,7 @@ Vietnamese: translated program messages and random phrases over the whole spelli
 Try: python -m train.texts en 10
 """
 
+import functools
 import gettext
 import glob
 import random
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HELD_OUT = Path(__file__).parent / "heldout"
+DICTIONARY = Path("/usr/share/dict/american-english")
 
 PEOPLE = """my sister|our teacher|the old farmer|a young doctor|the captain|her neighbor|the children|his brother|the tall man
 the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys|the girls|the king
@@ -40,29 +42,29 @@ JOINS = ["and", "but", "because", "while", "so", "until", "although", "if", "whe
 FUNCTION = "the a of to in and is was for with that on as at by from this they were are it".split()
 
 
-def english(count: int, seed: int, held_out: set[str], dictionary: Path, packages: str | None) -> list[str]:
-    """`count` different sentences of 3 to about 24 words."""
-    draw = random.Random(seed)
-    words = [w for w in dictionary.read_text().split() if re.fullmatch(r"[a-z]{2,11}", w)] if dictionary.exists() else []
-    about = list(_package_sentences(packages)) if packages else []
+def english_sentence(draw: random.Random, words: list[str], about: list[str]) -> str:
+    """3 to about 24 words: dictionary words in a row, a package's description, or a pattern filled at random."""
+    kind = draw.random()
+    if kind < 0.3 and words:
+        phrase = [draw.choice(words) if draw.random() < 0.7 else draw.choice(FUNCTION) for _ in range(draw.randint(4, 11))]
+        if draw.random() < 0.3:
+            phrase[len(phrase) // 2] += ","
+        return " ".join(phrase).capitalize() + "."
+    if kind < 0.5 and about:
+        return draw.choice(about)
+    return _everyday(draw)
 
-    def one() -> str:
-        kind = draw.random()
-        if kind < 0.25 and words:
-            phrase = [draw.choice(words) if draw.random() < 0.7 else draw.choice(FUNCTION) for _ in range(draw.randint(4, 11))]
-            if draw.random() < 0.3:
-                phrase[len(phrase) // 2] += ","
-            return " ".join(phrase).capitalize() + "."
-        if kind < 0.5 and about:
-            return draw.choice(about)
-        return _everyday(draw)
 
-    made: dict[str, None] = {}
-    while len(made) < count:
-        sentence = one()
-        if sentence.lower() not in held_out:
-            made[sentence] = None
-    return list(made)
+@functools.cache
+def dictionary() -> list[str]:
+    """Lower-case English words, or none where Debian's wamerican is missing."""
+    return [w for w in DICTIONARY.read_text().split() if re.fullmatch(r"[a-z]{2,11}", w)] if DICTIONARY.exists() else []
+
+
+@functools.cache
+def package_sentences() -> list[str]:
+    """One-line descriptions of what Debian offers, sorted: the same ones whenever the lists are."""
+    return sorted(set(_package_sentences(package_descriptions() or "")))
 
 
 def _everyday(draw: random.Random) -> str:
@@ -145,6 +147,7 @@ def package_descriptions() -> str | None:
 if __name__ == "__main__":
     language, count = sys.argv[1], int(sys.argv[2])
     if language == "en":
-        print("\n".join(english(count, 0, set(), Path("/usr/share/dict/words"), package_descriptions())))
+        source = random.Random(0)
+        print("\n".join(english_sentence(source, dictionary(), package_sentences()) for _ in range(count)))
     else:
         print("\n".join(vietnamese(count, 0, set(), Path("/usr/share/hunspell/vi_VN.dic"), Path("/usr/share/locale/vi/LC_MESSAGES"))))
