@@ -1,7 +1,7 @@
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-MINUTES ?= 115
+MINUTES ?= 540
 BIN := .venv/bin
 
 .PHONY: serve test soak lint voice voice-smoke figures bench bench-quick bench-install clean
@@ -27,7 +27,7 @@ voice: .venv/test
 # The whole recipe on a toy corpus: that it runs and that losses fall.
 voice-smoke: .venv/test
 	rm -rf build/smoke
-	$(BIN)/python -m train --utterances 40 --steps 10 --build build/smoke --model build/smoke/model --voices build/smoke/voices
+	$(BIN)/python -m train --toy 10 --build build/smoke --model build/smoke/model --voices build/smoke/voices
 
 figures: .venv/serve
 	$(BIN)/python -m bench.figures

@@ -1,16 +1,45 @@
 """Whose frames are whose: a teacher's timed segments laid onto the symbols that inference will see.
 
-flite names its segments in ARPAbet and espeak-ng in IPA; text.phonemes names symbols in espeak's IPA, sometimes one where the
+flite names its segments in ARPAbet and espeak-ng in IPA; text.phonemes names symbols in espeak's IPA, sometimes one
+where the
 teacher has two. The cheapest edit script between the two lists hands every frame to exactly one symbol."""
 
 import re
 
 _SAME = {
-    "aa": "ɑː ɑ ɑːɹ ɒ", "ae": "æ", "ah": "ʌ ə ɐ", "ao": "ɔː ɔ ɔːɹ oːɹ ɑː", "aw": "aʊ", "ax": "ə ɐ ᵻ ɪ əl ʌ", "ay": "aɪ aɪɚ aɪə", "eh": "ɛ ɛɹ",
-    "er": "ɚ ɜː ɜ", "ey": "eɪ", "ih": "ɪ ᵻ ɪɹ i", "iy": "iː i iə ɪɹ", "ow": "oʊ oːɹ", "oy": "ɔɪ", "uh": "ʊ ʊɹ", "uw": "uː u",
-    "ch": "tʃ", "dh": "ð", "g": "ɡ", "hh": "h", "jh": "dʒ", "ng": "ŋ", "r": "ɹ", "sh": "ʃ", "th": "θ", "y": "j", "zh": "ʒ",
-    "t": "t ɾ ʔ", "d": "d ɾ", "n": "n n̩", "l": "l əl", "m": "m m̩",
-}  # fmt: skip
+    "aa": "ɑː ɑ ɑːɹ ɒ",
+    "ae": "æ",
+    "ah": "ʌ ə ɐ",
+    "ao": "ɔː ɔ ɔːɹ oːɹ ɑː",
+    "aw": "aʊ",
+    "ax": "ə ɐ ᵻ ɪ əl ʌ",
+    "ay": "aɪ aɪɚ aɪə",
+    "eh": "ɛ ɛɹ",
+    "er": "ɚ ɜː ɜ",
+    "ey": "eɪ",
+    "ih": "ɪ ᵻ ɪɹ i",
+    "iy": "iː i iə ɪɹ",
+    "ow": "oʊ oːɹ",
+    "oy": "ɔɪ",
+    "uh": "ʊ ʊɹ",
+    "uw": "uː u",
+    "ch": "tʃ",
+    "dh": "ð",
+    "g": "ɡ",
+    "hh": "h",
+    "jh": "dʒ",
+    "ng": "ŋ",
+    "r": "ɹ",
+    "sh": "ʃ",
+    "th": "θ",
+    "y": "j",
+    "zh": "ʒ",
+    "t": "t ɾ ʔ",
+    "d": "d ɾ",
+    "n": "n n̩",
+    "l": "l əl",
+    "m": "m m̩",
+}
 _SAME_SETS = {name: frozenset(symbols.split()) for name, symbols in _SAME.items()}
 _VOWELS = frozenset("aeiouyæɑɒɔəɛɜɚɪʊʌɐᵻ")
 SILENCE, UNNAMED = " ", "pau"
@@ -61,7 +90,9 @@ def frames_of(segments: list[tuple[str, int]], symbols: list[str]) -> tuple[list
         if column is not None:
             out.append(symbols[column])
             frames.append(length)
-        elif segment is not None and segments[segment][0] in (UNNAMED, "") and (length > 8 or not out):  # the teacher paused where nothing was written
+        elif (
+            segment is not None and segments[segment][0] in (UNNAMED, "") and (length > 8 or not out)
+        ):  # the teacher paused where nothing was written
             out.append(SILENCE if not out else ",")
             frames.append(length)
         elif out:

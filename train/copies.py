@@ -1,4 +1,5 @@
-"""Copy synthesis: the teachers' own mels through a vocoder, beside the teachers themselves. The vocoder's test, before any flow.
+"""Copy synthesis: the teachers' own mels through a vocoder, beside the teachers themselves. The vocoder's test, before
+any flow.
 
 Try: python -m train.copies build/voice/vocoder.pt --teachers hibari kokoro"""
 
@@ -11,8 +12,9 @@ import numpy as np
 import torch
 
 from mel import log_mel
-from train import references, source_filter
+from train import references
 from train.judges import table
+from train.vocoder import SourceFilter
 
 Voice = Callable[[torch.Tensor], np.ndarray]
 KEPT = Path("build/judges/teachers.json")
@@ -26,7 +28,7 @@ def vocoder_of(path: Path) -> Voice:
         vocos = Vocoder(path, torch.device("cpu"))
         return lambda mel: vocos.samples(mel).numpy()
     saved = torch.load(path, map_location="cpu", weights_only=False)
-    model = source_filter.SourceFilter(**saved["shape"])
+    model = SourceFilter(**saved["shape"])
     model.load_state_dict(saved["ema"])
     return model.eval().samples
 

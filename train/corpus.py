@@ -1,11 +1,13 @@
 """The teachers read sentences; samples, the frames of every phoneme and the pitch go into shards.
 
-A shard is a file, written whole or not at all, and made from its name alone: kill and start again at will, on any machine.
+A shard is a file, written whole or not at all, and made from its name alone: kill and start again at will, on any
+machine.
 Try: python -m train.corpus --hibari 1 --kokoro 1 --out build/toy
 """
 
 import argparse
 import contextlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -23,7 +25,9 @@ LEADING_FRAMES, TRAILING_FRAMES = 3, 18
 LEAST_SECONDS, MOST_SECONDS = 1.0, 11.0
 HIBARI_UTTERANCES, VIETNAMESE_UTTERANCES, FLITE_UTTERANCES = 150, 100, 100
 KOKORO_SPEAKERS, SPEAKER_UTTERANCES = 3, 8
-"""Of a shard; eight utterances are enough to be one another's reference, and more speakers teach more than more of each."""
+"""Of a shard; eight utterances are enough to be one another's reference, and more speakers teach more than more of
+each."""
+SHORT_LETTERS = 60
 SHIPPED_EVERY = 5
 """Each so many Kokoro shards the speakers are named voices of the server."""
 UNKNOWN_PHASE = -1.0
@@ -54,7 +58,8 @@ def english(draw: random.Random, words: list[str], packages: list[str]) -> str:
 
 
 def cut(text: str, speaker: str, said: kokoro.Said) -> Utterance | None:
-    """One loudness, silence around it cut to what inference has; None for what is too short, too long or too loud for its RMS."""
+    """One loudness, silence around it cut to what inference has; None for what is too short, too long or too loud
+    for its RMS."""
     named = reader.placed(said.phonemes)
     ends = np.cumsum(said.durations)
     edges = [0, int(ends[0]), *(int(ends[max(places) + 1]) for _, places in named), int(ends[-1])]
@@ -64,7 +69,9 @@ def cut(text: str, speaker: str, said: kokoro.Said) -> Utterance | None:
     names = [reader.SILENCE, *(name for name, _ in named), reader.SILENCE]
     first = max(0, frames[0] - LEADING_FRAMES)
     frames[0] -= first
-    frames[-1] = min(frames[-1], max(0, TRAILING_FRAMES - frames[-2] if names[-2] in reader.PAUSES else TRAILING_FRAMES))
+    frames[-1] = min(
+        frames[-1], max(0, TRAILING_FRAMES - frames[-2] if names[-2] in reader.PAUSES else TRAILING_FRAMES)
+    )
     length = sum(frames)
     if not LEAST_SECONDS <= length * audio.HOP_SAMPLES / audio.SAMPLE_RATE <= MOST_SECONDS:
         return None
@@ -86,7 +93,11 @@ def _hibari(draw: random.Random, sentence: Callable[[], str]) -> Made:
     for _ in range(HIBARI_UTTERANCES):
         text = sentence()
         phonemes = reader(text)
-        yield cut(text, "hibari", teacher.say(phonemes, draw.uniform(0.9, 1.1), draw.randrange(2**31))) if phonemes else None
+        yield (
+            cut(text, "hibari", teacher.say(phonemes, draw.uniform(0.9, 1.1), draw.randrange(2**31)))
+            if phonemes
+            else None
+        )
 
 
 def _kokoro(draw: random.Random, sentence: Callable[[], str]) -> Made:
@@ -99,6 +110,8 @@ def _kokoro(draw: random.Random, sentence: Callable[[], str]) -> Made:
         style = speaker.style(folder)
         for _ in range(SPEAKER_UTTERANCES):
             text = sentence()
+            if len(text) < SHORT_LETTERS:  # Kokoro spends most of a second on the silence around whatever it says
+                text += " " + sentence()
             phonemes = reader(text)
             yield cut(text, speaker.name, teacher.say(phonemes, style, draw.uniform(0.9, 1.1))) if phonemes else None
 
@@ -127,18 +140,31 @@ def untimed(text: str, speaker: str, samples: np.ndarray, f0: np.ndarray) -> Utt
     return timed(text, speaker, [reader.SILENCE], [count], samples, f0[:count])
 
 
-def timed(text: str, speaker: str, names: list[str], frames: list[int], samples: np.ndarray, f0: np.ndarray) -> Utterance:
+def timed(
+    text: str, speaker: str, names: list[str], frames: list[int], samples: np.ndarray, f0: np.ndarray
+) -> Utterance:
     """Of a teacher whose source is not known to us."""
-    return Utterance(text, speaker, names, frames, _int16(samples), f0.astype(np.float32), np.full(len(f0), UNKNOWN_PHASE, np.float32))
+    return Utterance(
+        text,
+        speaker,
+        names,
+        frames,
+        _int16(samples),
+        f0.astype(np.float32),
+        np.full(len(f0), UNKNOWN_PHASE, np.float32),
+    )
 
 
 MAKERS: dict[str, Callable[[random.Random, Callable[[], str]], Made]] = {
-    "hibari": _hibari, "kokoro": _kokoro, "vi": _vietnamese, "slt": _slt,
-}  # fmt: skip
+    "hibari": _hibari,
+    "kokoro": _kokoro,
+    "vi": _vietnamese,
+    "slt": _slt,
+}
 
 
-def _shard(task: tuple[str, int, Path]) -> int:
-    kind, number, out = task
+def _shard(task: tuple[str, int, Path, int | None]) -> int:
+    kind, number, out, most = task
     draw = random.Random(f"{kind} {number}")
     words, packages = texts.dictionary(), texts.package_sentences()
     held = {s.lower() for s in texts.held_out("en")}
@@ -148,7 +174,7 @@ def _shard(task: tuple[str, int, Path]) -> int:
             pass
         return made
 
-    kept = [u for u in MAKERS[kind](draw, sentence) if u is not None]
+    kept = [u for u in itertools.islice(MAKERS[kind](draw, sentence), most) if u is not None]
     write(out / f"{kind}-{number:04d}.npz", kept)
     return len(kept)
 
@@ -157,20 +183,31 @@ def write(path: Path, utterances: list[Utterance]) -> None:
     table = [{"text": u.text, "speaker": u.speaker, "symbols": u.symbols, "frames": u.frames} for u in utterances]
     partial = path.with_suffix(f".{os.getpid()}.partial")
     with partial.open("wb") as file:
-        np.savez(file, table=json.dumps(table, ensure_ascii=False), pcm=np.concatenate([u.pcm for u in utterances]),
-                 f0=np.concatenate([u.f0 for u in utterances]).astype(np.float16),
-                 phase=np.concatenate([u.phase for u in utterances]))  # fmt: skip
+        np.savez(
+            file,
+            table=json.dumps(table, ensure_ascii=False),
+            pcm=np.concatenate([u.pcm for u in utterances]),
+            f0=np.concatenate([u.f0 for u in utterances]).astype(np.float16),
+            phase=np.concatenate([u.phase for u in utterances]),
+        )
     os.replace(partial, path)
 
 
 def read(path: Path) -> Iterator[Utterance]:
     with np.load(path) as shard:
-        table, pcm, f0, phase = json.loads(str(shard["table"])), shard["pcm"], shard["f0"].astype(np.float32), shard["phase"]
+        table, pcm, f0, phase = (
+            json.loads(str(shard["table"])),
+            shard["pcm"],
+            shard["f0"].astype(np.float32),
+            shard["phase"],
+        )
     start = 0
     for row in table:
         end = start + sum(row["frames"])
         samples = pcm[start * audio.HOP_SAMPLES : end * audio.HOP_SAMPLES]
-        yield Utterance(row["text"], row["speaker"], row["symbols"], row["frames"], samples, f0[start:end], phase[start:end])
+        yield Utterance(
+            row["text"], row["speaker"], row["symbols"], row["frames"], samples, f0[start:end], phase[start:end]
+        )
         start = end
 
 
@@ -188,15 +225,18 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make(out: Path, counts: dict[str, int], processes: int) -> None:
-    """So many shards of each kind under `out`; those already there are kept."""
+def make(out: Path, counts: dict[str, int], processes: int, most: int | None = None) -> None:
+    """So many shards of each kind under `out`, of at most `most` utterances (a toy); those already there are kept."""
     out.mkdir(parents=True, exist_ok=True)
     if counts.get("kokoro"):
         kokoro.styles(), kokoro.fp32()  # once, before several processes want them
-    tasks = [(kind, number, out) for kind, count in counts.items() for number in range(count)]
+    tasks = [(kind, number, out, most) for kind, count in counts.items() for number in range(count)]
     tasks = [task for task in tasks if not (out / f"{task[0]}-{task[1]:04d}.npz").exists()]
     # A fresh process per shard: espeak-ng's state is global to its process.
-    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1) as pool, contextlib.suppress(KeyboardInterrupt):
+    with (
+        multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1) as pool,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
         for done, kept in enumerate(pool.imap(_shard, tasks), 1):
             print(f"{done} of {len(tasks)} shards, {kept} utterances", flush=True)
 

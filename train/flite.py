@@ -1,4 +1,5 @@
-"""flite speaking: the old default voice's teacher, kept for the vocoder (a voice unlike Kokoro's) and for comparison."""
+"""flite speaking: the old default voice's teacher, kept for the vocoder (a voice unlike Kokoro's) and for
+comparison."""
 
 import os
 import re
@@ -11,7 +12,8 @@ from train.espeak import Spoken
 
 
 def say(sentence: str, voice: str, programs: Path = Path("/")) -> Spoken:
-    """`programs` holds usr/bin/flite and its libraries. Raises CalledProcessError or FileNotFoundError where they fail or are missing."""
+    """`programs` holds usr/bin/flite and its libraries. Raises CalledProcessError or FileNotFoundError where they
+    fail or are missing."""
     libraries = ":".join(str(folder) for folder in programs.glob("usr/lib/*-linux-*"))
     environment = os.environ | ({"LD_LIBRARY_PATH": libraries} if programs != Path("/") else {})
     with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as wav:

@@ -1,7 +1,9 @@
-"""The two neural teachers, hibari and Kokoro, with what their graphs know and their packages do not say: durations and F0.
+"""The two neural teachers, hibari and Kokoro, with what their graphs know and their packages do not say: durations and
+F0.
 
 hibari is one voice at a hundredth of its speech's time; Kokoro is any voice at six tenths of it.
-Kokoro comes as int8, with activations quantized anew for every tensor; here its weights become fp32 again, so that what is learned
+Kokoro comes as int8, with activations quantized anew for every tensor; here its weights become fp32 again, so that
+what is learned
 from has no quantization noise in it, F0 included.   Try: python -m train.kokoro "Hello there." hello.wav am_michael
 """
 
@@ -87,7 +89,11 @@ class Kokoro:
         self._session = _session(str(fp32(folder)))
 
     def say(self, phonemes: str, style: np.ndarray, speed: float = 1.0) -> Said:
-        inputs = {"tokens": np.array([_ids(phonemes)], np.int64), "style": style[None, len(phonemes) - 1], "speed": np.array([speed], np.float32)}
+        inputs = {
+            "tokens": np.array([_ids(phonemes)], np.int64),
+            "style": style[None, len(phonemes) - 1],
+            "speed": np.array([speed], np.float32),
+        }
         samples, durations, f0 = self._session.run(None, inputs)
         f0 = f0.reshape(-1)
         position = (np.arange(samples.size) + 0.5) / F0_SAMPLES - 0.5
@@ -101,11 +107,15 @@ def styles(folder: Path = CACHE) -> Path:
     voices = folder / "package/voices"
     if not voices.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
-        named = subprocess.run(["npm", "pack", VOICES_PACKAGE], cwd=folder, capture_output=True, text=True, check=True).stdout.split()[-1]
+        named = subprocess.run(
+            ["npm", "pack", VOICES_PACKAGE], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.split()[-1]
         packed = folder / named
         _check(packed, packed.read_bytes(), VOICES_SHA256)
         with tempfile.TemporaryDirectory(dir=folder) as partial, tarfile.open(packed) as archive:
-            archive.extractall(partial, [m for m in archive.getmembers() if m.name.startswith("package/voices/")], filter="data")
+            archive.extractall(
+                partial, [m for m in archive.getmembers() if m.name.startswith("package/voices/")], filter="data"
+            )
             os.replace(Path(partial) / "package", folder / "package")
     return voices
 
@@ -138,7 +148,8 @@ def fp32(folder: Path = CACHE) -> Path:
 
 
 def dequantize(graph) -> None:
-    """Each ConvInteger and MatMulInteger becomes a Conv or MatMul of fp32, in place: what quantized its input, added its bias in
+    """Each ConvInteger and MatMulInteger becomes a Conv or MatMul of fp32, in place: what quantized its input,
+    added its bias in
     int32, cast and scaled its output falls away."""
     from onnx import helper, numpy_helper
 
@@ -163,14 +174,18 @@ def dequantize(graph) -> None:
             bias = [makers[makers[rounded.input[0]].input[0]].input[0]]
             after = users[after.output[0]][0]
         scaled = users[after.output[0]][0]
-        both = makers[next(i for i in scaled.input if i != after.output[0])]  # the scale of the input times that of the weights
+        both = makers[
+            next(i for i in scaled.input if i != after.output[0])
+        ]  # the scale of the input times that of the weights
         scale = number(next(i for i in both.input if i != quantizer.output[1]))
         zero = number(node.input[3]) if len(node.input) > 3 and node.input[3] else np.zeros(1, np.float32)
         if node.op_type == "ConvInteger":
             scale, zero = scale.reshape(-1, 1, 1), zero.reshape(-1, 1, 1)
         weights = ((number(node.input[1]) - zero) * scale).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(weights, node.name + "_fp32"))
-        plain = helper.make_node(node.op_type.removesuffix("Integer"), [quantizer.input[0], node.name + "_fp32", *bias], [scaled.output[0]])
+        plain = helper.make_node(
+            node.op_type.removesuffix("Integer"), [quantizer.input[0], node.name + "_fp32", *bias], [scaled.output[0]]
+        )
         plain.attribute.extend(node.attribute)
         replaced[id(scaled)] = plain
     nodes = [replaced.get(id(node), node) for node in graph.node]

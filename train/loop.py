@@ -1,4 +1,5 @@
-"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any kill."""
+"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any
+kill."""
 
 import argparse
 import contextlib
@@ -31,9 +32,15 @@ def options(description: str | None, minutes: float, lr: float) -> argparse.Argu
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    )
     parser.add_argument("--steps", type=int, help="stop after so many instead of by time")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: half a minute per length, then about 1.5 times faster")
+    parser.add_argument(
+        "--compile", action="store_true", help="torch.compile: half a minute per length, then about 1.5 times faster"
+    )
     return parser
 
 
@@ -91,8 +98,20 @@ def run(
 
     def save() -> None:
         partial = path.with_suffix(".partial")
-        torch.save(dict(model=model.state_dict(), ema=ema, optims=[o.state_dict() for o in optims], step=step, elapsed=elapsed, log=log,
-                        draw=draw.getstate(), generator=generator.get_state()) | (facts or {}), partial)  # fmt: skip
+        torch.save(
+            dict(
+                model=model.state_dict(),
+                ema=ema,
+                optims=[o.state_dict() for o in optims],
+                step=step,
+                elapsed=elapsed,
+                log=log,
+                draw=draw.getstate(),
+                generator=generator.get_state(),
+            )
+            | (facts or {}),
+            partial,
+        )
         os.replace(partial, path)
 
     def watched() -> str:
@@ -135,7 +154,9 @@ def run(
                 last_print = time.monotonic()
                 log.append((step, elapsed, recent))
                 picture.losses(path.with_suffix(".png"), log)
-                bar.console.print(f"{elapsed / 60:6.1f} min  step {step:6d}  loss {recent:.4f}{watched()}  lr {rate:.1e}")
+                bar.console.print(
+                    f"{elapsed / 60:6.1f} min  step {step:6d}  loss {recent:.4f}{watched()}  lr {rate:.1e}"
+                )
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
                 last_save = time.monotonic()
                 save()

@@ -11,7 +11,9 @@ FLOOR_HZ, CEILING_HZ = 60.0, 500.0
 def track(samples: np.ndarray) -> np.ndarray:
     """(samples // 256,) Hz around the sample 256 * i of each frame i, 0 where unvoiced."""
     step = audio.HOP_SAMPLES / audio.SAMPLE_RATE
-    pitch = parselmouth.Sound(samples.astype(np.float64), audio.SAMPLE_RATE).to_pitch_ac(step, FLOOR_HZ, pitch_ceiling=CEILING_HZ)
+    pitch = parselmouth.Sound(samples.astype(np.float64), audio.SAMPLE_RATE).to_pitch_ac(
+        step, FLOOR_HZ, pitch_ceiling=CEILING_HZ
+    )
     times, values = pitch.xs(), pitch.selected_array["frequency"]
     wanted = np.arange(len(samples) // audio.HOP_SAMPLES) * step
     nearest = np.clip(np.round((wanted - times[0]) / step).astype(int), 0, len(values) - 1)

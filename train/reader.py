@@ -1,7 +1,10 @@
-"""Text to phonemes: English by hibari's G2P (misaki's lexicon and rules), Vietnamese by sea-g2p. Knows nothing of audio or models.
+"""Text to phonemes: English by hibari's G2P (misaki's lexicon and rules), Vietnamese by sea-g2p. Knows nothing of
+audio or models.
 
-`phonemes(text, language)` is the one function that training and inference share. What the readers write becomes symbols of one
-alphabet: Kokoro's letters for English, espeak's for Vietnamese with the tone on its vowel; whatever else turns up becomes the nearest
+`phonemes(text, language)` is the one function that training and inference share. What the readers write becomes
+symbols of one
+alphabet: Kokoro's letters for English, espeak's for Vietnamese with the tone on its vowel; whatever else turns up
+becomes the nearest
 known symbol, never silence.   Try: python -m train.reader "Chào Peter, how are you?" vi
 """
 
@@ -23,25 +26,29 @@ _NUCLEI = "a aː ə əː əɪ e e- i iə iɛ o u uə y yə ɔ ɛ".split()
 _TONES = {"": "1", "1": "1", "7": "1", "2": "2", "ɜ": "3", "3": "3", "4": "4", "5": "5", "6": "6"}
 """Of sea-g2p and of espeak; the level tone goes unwritten in one and is 1 or 7 in the other."""
 VOCABULARY = [
-    SILENCE, WORD_END, *PAUSES, *CONSONANTS,
+    SILENCE,
+    WORD_END,
+    *PAUSES,
+    *CONSONANTS,
     *(stress + vowel for vowel in _ENGLISH_VOWELS for stress in ("", "ˈ", "ˌ")),
     *(nucleus + tone for nucleus in _NUCLEI for tone in "123456"),
-]  # fmt: skip
+]
 _KNOWN = frozenset(VOCABULARY)
 
 _VIETNAMESE_SYLLABLE = re.compile(r"([^ˈˌ\d]*?)[ˈˌ]?(uə|uo|iɛ|iə|yə|əɪ|aː|əː|e-|[aəeiouyɔɛ])([ɜ1-7]?)([wjmnŋɲptkc̪]*)")
 _ONSET = re.compile(r"tʃ|t̪|dʒ|.")
 # espeak's English letters inside Vietnamese, and what lexicons abroad hold, in Kokoro's alphabet
 _ENGLISH_SPELLINGS = [
-    ("eɪ", "A"), ("aɪɚ", "Iəɹ"), ("aɪə", "Iə"), ("aɪ", "I"), ("əʊ", "O"), ("oʊ", "O"), ("aʊ", "W"), ("ɔɪ", "Y"), ("tʃ", "ʧ"), ("dʒ", "ʤ"), ("ɜː", "ɜɹ"),
-    ("ɚ", "əɹ"), ("ɝ", "ɜɹ"), ("oː", "ɔ"), ("n̩", "ᵊn"), ("l̩", "ᵊl"), ("m̩", "ᵊm"), ("əl", "ᵊl"), ("iə", "iə"), ("ɑːɹ", "ɑɹ"),
-]  # fmt: skip
+    pair.split(">")
+    for pair in """eɪ>A aɪɚ>Iəɹ aɪə>Iə aɪ>I əʊ>O oʊ>O aʊ>W ɔɪ>Y tʃ>ʧ dʒ>ʤ ɜː>ɜɹ ɚ>əɹ ɝ>ɜɹ oː>ɔ n̩>ᵊn l̩>ᵊl m̩>ᵊm əl>ᵊl
+ɑːɹ>ɑɹ""".split()
+]
 _NEAREST = {
-    "Q": "O", "ɒ": "ɑ", "a": "æ", "e": "ɛ", "o": "O", "y": "i", "ɨ": "ᵻ", "ɯ": "u", "ø": "ɜ", "œ": "ɜ", "ɤ": "ʌ", "ɾ": "T", "ʔ": "t", "r": "ɹ", "ɻ": "ɹ", "ʁ": "ɹ",
-    "ɽ": "T", "g": "ɡ", "q": "k", "χ": "x", "ç": "h", "ɕ": "ʃ", "ʂ": "ʃ", "ʐ": "ʒ", "ʑ": "ʒ", "ʝ": "j", "ɟ": "ʤ", "ʎ": "j", "ɥ": "w", "ʋ": "v", "β": "v", "ɸ": "f",
-    "ɳ": "n", "ɴ": "ŋ", "ɖ": "d", "ʈ": "t", "ɰ": "w", "ʍ": "w", "ɬ": "l", "ɫ": "l", "ɭ": "l", "ʣ": "z", "ʥ": "ʤ", "ʦ": "s", "ʨ": "ʧ", "ꭧ": "ʧ", "S": "ʃ", "ɱ": "m",
-    "ħ": "h", "ɦ": "h", "ʕ": "h", "ʙ": "b", "ɓ": "b", "ɠ": "ɡ", "ʄ": "ʤ", "ʉ": "u", "ɘ": "ə", "ɵ": "ə", "ɞ": "ɜ", "ɶ": "æ", "ʏ": "ɪ", "ɚ": "ə", "ɝ": "ɜ", "đ": "ɗ",
-}  # fmt: skip
+    pair[0]: pair[1]
+    for pair in """QO ɒɑ aæ eɛ oO yi ɨᵻ ɯu øɜ œɜ ɤʌ ɾT ʔt rɹ ɻɹ ʁɹ ɽT gɡ qk χx çh ɕʃ ʂʃ ʐʒ ʑʒ ʝj ɟʤ ʎj ɥw ʋv βv ɸf
+ɳn ɴŋ ɖd ʈt ɰw ʍw ɬl ɫl ɭl ʣz ʥʤ ʦs ʨʧ ꭧʧ Sʃ ɱm ħh ɦh ʕh ʙb ɓb ɠɡ ʄʤ ʉu ɘə ɵə ɞɜ ɶæ ʏɪ ɚə ɝɜ đɗ""".split()
+}
+"""A letter that is no symbol, and the symbol nearest to it."""
 _LOUD_VOWELS = frozenset(_ENGLISH_VOWELS)
 _FALLBACK = "ə"
 """For a letter that no table knows: heard, short, and of no colour."""
@@ -50,7 +57,8 @@ _FALLBACK = "ə"
 def phonemes(text: str, language: str) -> list[str]:
     """Symbols of VOCABULARY, without the silence around. An empty list when nothing can be spoken.
 
-    `language`: "vi", or English whatever else it says. `text`: words rather than figures read best, but both readers know figures."""
+    `language`: "vi", or English whatever else it says. `text`: words rather than figures read best, but both
+    readers know figures."""
     return vietnamese(text) if language == "vi" else english(text)
 
 
@@ -67,7 +75,7 @@ def vietnamese(text: str) -> list[str]:
         is_english = bool(spoken) and syllable is None
         if is_english and previous_english:
             _append(out, WORD_END)
-        for symbol in (symbols_of(_kokoro_letters(spoken)) if is_english else syllable or []):
+        for symbol in symbols_of(_kokoro_letters(spoken)) if is_english else syllable or []:
             _append(out, symbol)
         for c in word[len(spoken) :]:
             if c in _PAUSE_OF:
@@ -97,7 +105,8 @@ def symbols_of(phonemes: str) -> list[str]:
 
 
 def placed(phonemes: str) -> list[tuple[str, list[int]]]:
-    """(symbol, places in `phonemes` that it covers), for a teacher's durations: every place is covered, a mark by its vowel, what is
+    """(symbol, places in `phonemes` that it covers), for a teacher's durations: every place is covered, a mark by
+    its vowel, what is
     not heard (quotes, length) by what stands before it."""
     out: list[tuple[str, list[int]]] = []
     held: list[int] = []  # places that wait for the next symbol

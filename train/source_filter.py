@@ -1,7 +1,10 @@
-"""Mel frames in, samples out: a pulse train and noise, shaped bin by bin, one inverse STFT. The vocoder kind `source-filter`.
+"""Mel frames in, samples out: a pulse train and noise, shaped bin by bin, one inverse STFT. The vocoder kind
+`source-filter`.
 
-What Kokoro and hibari do themselves: pitch is read from the mel, a band-limited pulse train follows it, and for every bin of every
-frame a Vocos backbone (arXiv 2306.00814) says how loud the pulses are there, by which angle they are turned, and how loud the noise is:
+What Kokoro and hibari do themselves: pitch is read from the mel, a band-limited pulse train follows it, and for every
+bin of every
+frame a Vocos backbone (arXiv 2306.00814) says how loud the pulses are there, by which angle they are turned, and how
+loud the noise is:
 
     spectrum = e^(base + h + iδ) · STFT(pulses) + e^(base + n) · Z          base: the mel's own level at that bin
 
@@ -12,7 +15,6 @@ import functools
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -70,7 +72,8 @@ def f0_grid(device: torch.device) -> torch.Tensor:
 
 
 def contour(pitch: torch.Tensor) -> torch.Tensor:
-    """(frames, F0_BINS + 1) logits → (frames,) Hz: straight lines where unvoiced, since the gains say what is heard there."""
+    """(frames, F0_BINS + 1) logits → (frames,) Hz: straight lines where unvoiced, since the gains say what is
+    heard there."""
     steps = torch.arange(F0_BINS, device=pitch.device)
     best = pitch[:, :F0_BINS].argmax(dim=1)
     near = pitch[:, :F0_BINS].masked_fill((steps[None] - best[:, None]).abs() > NEAR_BINS, -torch.inf).softmax(dim=1)
@@ -92,15 +95,18 @@ def bridged(f0: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
 
 
 def phase_of(f0: torch.Tensor) -> torch.Tensor:
-    """(…, frames) Hz → (…, frames) cycles at the middle of each frame, in float64: an hour of cycles needs its digits."""
+    """(…, frames) Hz → (…, frames) cycles at the middle of each frame, in float64: an hour of cycles needs its
+    digits."""
     steps = (f0[..., 1:] + f0[..., :-1]).double() * (HOP_SAMPLES / 2 / SAMPLE_RATE)
     return F.pad(steps.cumsum(dim=-1), (1, 0)) % 1.0
 
 
 def pulses(f0: torch.Tensor, phase: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Band-limited pulse trains of all cosines and of all sines below TOP_HZ: (…, frames) → (…, (frames − 1) · 256) each.
+    """Band-limited pulse trains of all cosines and of all sines below TOP_HZ: (…, frames) → (…, (frames − 1) ·
+    256) each.
 
-    Σ cos kθ = sin((K + ½)θ) / 2 sin(θ/2) − ½ and Σ sin kθ = (cos(θ/2) − cos((K + ½)θ)) / 2 sin(θ/2) (Dirichlet's kernel and its
+    Σ cos kθ = sin((K + ½)θ) / 2 sin(θ/2) − ½ and Σ sin kθ = (cos(θ/2) − cos((K + ½)θ)) / 2 sin(θ/2) (Dirichlet's
+    kernel and its
     conjugate). Between frames the pitch is a straight line, bent so that the phase meets each frame's own."""
     share = torch.arange(HOP_SAMPLES, device=f0.device) / HOP_SAMPLES
     here, there = f0[..., :-1, None], f0[..., 1:, None]
@@ -126,7 +132,8 @@ def _window(device: torch.device) -> torch.Tensor:
 
 
 def source_spectrum(train: torch.Tensor) -> torch.Tensor:
-    """A pulse train CONTEXT frames longer on each side, (…, (frames + 2 CONTEXT − 1) · 256) → (…, frames, BINS) complex, a harmonic
+    """A pulse train CONTEXT frames longer on each side, (…, (frames + 2 CONTEXT − 1) · 256) → (…, frames, BINS)
+    complex, a harmonic
     of amplitude 1 peaking at 1."""
     frames = train.unfold(-1, FFT_SAMPLES, HOP_SAMPLES)
     return torch.fft.rfft(frames * (_window(train.device) / (FFT_SAMPLES / 4)), dim=-1)
@@ -138,7 +145,9 @@ def harmonic_spectrum(parts: Parts, source: torch.Tensor) -> torch.Tensor:
 
 def noise_spectrum(parts: Parts, generator: torch.Generator | None = None) -> torch.Tensor:
     shape = (*parts.noise.shape, 2)
-    white = torch.randn(shape, generator=generator, device=parts.noise.device if generator is None else generator.device)
+    white = torch.randn(
+        shape, generator=generator, device=parts.noise.device if generator is None else generator.device
+    )
     return torch.view_as_complex(white.to(parts.noise.device)) * parts.noise.exp()
 
 
@@ -149,35 +158,13 @@ def wave(spectrum: torch.Tensor) -> torch.Tensor:
 
 
 def speak(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
-    """(frames, OUTPUTS) of the head and its mel → ((frames − 1) · 256,) samples. The noise is the same for the same length."""
+    """(frames, OUTPUTS) of the head and its mel → ((frames − 1) · 256,) samples. The noise is the same for the
+    same length."""
     parts = parts_of(out, mel)
     f0 = contour(parts.pitch)
     f0 = torch.cat([f0[:1].expand(CONTEXT), f0, f0[-1:].expand(CONTEXT)])
     cosines, _ = pulses(f0.double(), phase_of(f0))
-    spectrum = harmonic_spectrum(parts, source_spectrum(cosines)) + noise_spectrum(parts, torch.Generator().manual_seed(0))
+    spectrum = harmonic_spectrum(parts, source_spectrum(cosines)) + noise_spectrum(
+        parts, torch.Generator().manual_seed(0)
+    )
     return wave(spectrum)
-
-
-class SourceFilter(torch.nn.Module):
-    """For training: Vocos' backbone and a head of OUTPUTS numbers a frame. Keys as Vocos saves them."""
-
-    def __init__(self, dim: int, intermediate_dim: int, num_layers: int):
-        super().__init__()
-        from vocos.models import VocosBackbone
-
-        self.backbone = VocosBackbone(MEL_BANDS, dim, intermediate_dim, num_layers)
-        self.head = torch.nn.ModuleDict({"out": torch.nn.Linear(dim, OUTPUTS)})
-        with torch.no_grad():
-            self.head["out"].weight.mul_(0.1)
-            bias = self.head["out"].bias.zero_()
-            bias[2 * BINS : 3 * BINS] = -2.0
-
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, 100) → (batch, frames, OUTPUTS)."""
-        hidden = self.backbone(mel.transpose(1, 2))
-        return self.head["out"](hidden)
-
-    @torch.inference_mode()
-    def samples(self, mel: torch.Tensor) -> np.ndarray:
-        """(frames, 100) → ((frames − 1) · 256,)."""
-        return speak(self(mel[None])[0].float(), mel).numpy()

@@ -1,7 +1,9 @@
 """Whose voice Kokoro speaks with: single voices, halves of two, and wide mixtures; who is never trained on.
 
-A style vector has two halves: the first 128 numbers steer the sound, the last 128 rhythm and melody. The sound of one voice with
-the rhythm of another is a new speaker that resemblyzer tells apart nearly as well as single voices (57 of 60 against 60 of 60).
+A style vector has two halves: the first 128 numbers steer the sound, the last 128 rhythm and melody. The sound of one
+voice with
+the rhythm of another is a new speaker that resemblyzer tells apart nearly as well as single voices (57 of 60 against
+60 of 60).
 """
 
 import random
@@ -13,8 +15,10 @@ import numpy as np
 ENGLISH = """af_alloy af_aoede af_bella af_heart af_jessica af_kore af_nicole af_nova af_river af_sarah af_sky
 am_adam am_echo am_eric am_fenrir am_liam am_michael am_onyx am_puck am_santa
 bf_alice bf_emma bf_isabella bf_lily bm_daniel bm_fable bm_george bm_lewis""".split()
-FOREIGN = """ef_dora em_alex ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola jf_alpha jf_gongitsune jf_nezumi
-jf_tebukuro jm_kumo pf_dora pm_alex zf_xiaobei zf_xiaoni zf_xiaoxiao zf_xiaoyi zm_yunjian zm_yunxi zm_yunxia zm_yunyang""".split()
+FOREIGN = """ef_dora em_alex ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola jf_alpha jf_gongitsune
+jf_nezumi
+jf_tebukuro jm_kumo pf_dora pm_alex zf_xiaobei zf_xiaoni zf_xiaoxiao zf_xiaoyi zm_yunjian zm_yunxi zm_yunxia
+zm_yunyang""".split()
 """Their sound, under an English voice's rhythm: no accent to speak of, and twice as many timbres."""
 HELD_OUT = ["af_sarah", "bf_emma", "am_echo", "bm_george"]
 """In no mixture and no training: two women, two men."""
@@ -40,7 +44,10 @@ class Speaker:
 
 
 def _sum(parts: tuple[tuple[str, float], ...], folder: Path) -> np.ndarray:
-    rows = [weight * np.fromfile(folder / f"{name}.bin", np.float32).reshape(STYLE_ROWS, STYLE_NUMBERS) for name, weight in parts]
+    rows = [
+        weight * np.fromfile(folder / f"{name}.bin", np.float32).reshape(STYLE_ROWS, STYLE_NUMBERS)
+        for name, weight in parts
+    ]
     return np.sum(rows, axis=0)
 
 

@@ -18,26 +18,45 @@ from pathlib import Path
 HELD_OUT = Path(__file__).parent / "heldout"
 DICTIONARY = Path("/usr/share/dict/american-english")
 
-PEOPLE = """my sister|our teacher|the old farmer|a young doctor|the captain|her neighbor|the children|his brother|the tall man
-the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys|the girls|the king
-my uncle|your mother|the painter|a stranger|the nurse|the students|Mary|John|Peter|Susan|Doctor Brown|Mister Jones""".replace("\n", "|").split("|")
-DID = """found|lost|carried|opened|painted|forgot|wanted|bought|sold|watched|followed|remembered|broke|fixed|washed|hid|moved
-brought back|looked at|talked about|asked for|waited for|thought about|picked up|put down|needed|heard|saw|felt|drew|gave away
-could not see|would never leave|should keep|might enjoy|was afraid of|is going to visit|has always loved|will show us""".replace("\n", "|").split("|")
-THINGS = """the small boat|a red apple|the kitchen table|an empty box|the garden gate|two white horses|the last train|a heavy stone
-the morning paper|a cup of coffee|the broken window|his new shoes|a piece of bread|the long road|the blue house|an orange ball
-the school bus|a pair of gloves|some fresh milk|the bright lamp|the cold river|a thick book|the quiet street|a birthday cake
-the green field|their first choice|the wooden bridge|a silver ring|the old church|the wide ocean|a yellow bird|the top shelf
-the measure of pleasure|a large choice of toys|the voice of reason|a few warm clothes|both of the judges|the thing they chose""".replace("\n", "|").split("|")
-WHERE = """near the station|after lunch|in the early morning|behind the hill|at the end of the day|before the storm|on the roof
-under the bridge|across the valley|during the war|without a word|with great care|by the lake|over the weekend|in the city
-next to the fire|through the forest|around the corner|along the beach|all night long|since last July|for the very first time
-at half past seven|in the middle of winter|beyond the mountains|every Thursday|as usual|with their father|toward the north""".replace("\n", "|").split("|")
-OPENERS = """However|In fact|Of course|Yesterday|Last week|Sometimes|To be honest|As far as I know|Every now and then|Well|Oh no|Yes
-Later that evening|On Monday|Once again|For example|After a while|By the way|Please listen|Suddenly|Still|At first""".replace("\n", "|").split("|")
+PEOPLE = """my sister|our teacher|the old farmer|a young doctor|the captain|her neighbor|the children|his brother
+the tall man
+the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys|the girls
+the king
+my uncle|your mother|the painter|a stranger|the nurse|the students|Mary|John|Peter|Susan|Doctor Brown
+Mister Jones""".replace("\n", "|").split("|")
+DID = """found|lost|carried|opened|painted|forgot|wanted|bought|sold|watched|followed|remembered|broke|fixed|washed|hid
+moved
+brought back|looked at|talked about|asked for|waited for|thought about|picked up|put down|needed|heard|saw|felt|drew
+gave away
+could not see|would never leave|should keep|might enjoy|was afraid of|is going to visit|has always loved
+will show us""".replace("\n", "|").split("|")
+THINGS = """the small boat|a red apple|the kitchen table|an empty box|the garden gate|two white horses|the last train
+a heavy stone
+the morning paper|a cup of coffee|the broken window|his new shoes|a piece of bread|the long road|the blue house
+an orange ball
+the school bus|a pair of gloves|some fresh milk|the bright lamp|the cold river|a thick book|the quiet street
+a birthday cake
+the green field|their first choice|the wooden bridge|a silver ring|the old church|the wide ocean|a yellow bird
+the top shelf
+the measure of pleasure|a large choice of toys|the voice of reason|a few warm clothes|both of the judges
+the thing they chose""".replace("\n", "|").split("|")
+WHERE = """near the station|after lunch|in the early morning|behind the hill|at the end of the day|before the storm
+on the roof
+under the bridge|across the valley|during the war|without a word|with great care|by the lake|over the weekend
+in the city
+next to the fire|through the forest|around the corner|along the beach|all night long|since last July
+for the very first time
+at half past seven|in the middle of winter|beyond the mountains|every Thursday|as usual|with their father
+toward the north""".replace("\n", "|").split("|")
+OPENERS = """However|In fact|Of course|Yesterday|Last week|Sometimes|To be honest|As far as I know|Every now and then
+Well|Oh no|Yes
+Later that evening|On Monday|Once again|For example|After a while|By the way|Please listen|Suddenly|Still
+At first""".replace("\n", "|").split("|")
 QUESTIONS = """Did {p} really {v} {t}?|Where is {t}?|Why was {p} standing {w}?|Who {d} {t} {w}?|When will {p} come home?
-Have you seen {t}?|How much does {t} cost?|What happened to {p} {w}?|Can you hear {p}?|Which of them {d} {t}?""".replace("\n", "|").split("|")
-BARE = "find lose carry open paint forget want buy sell watch follow remember break fix wash hide move need hear choose use".split()
+Have you seen {t}?|How much does {t} cost?|What happened to {p} {w}?|Can you hear {p}?
+Which of them {d} {t}?""".replace("\n", "|").split("|")
+BARE = """find lose carry open paint forget want buy sell watch follow remember break fix wash hide move need hear
+choose use""".split()
 JOINS = ["and", "but", "because", "while", "so", "until", "although", "if", "when", "or"]
 FUNCTION = "the a of to in and is was for with that on as at by from this they were are it".split()
 
@@ -46,7 +65,9 @@ def english_sentence(draw: random.Random, words: list[str], about: list[str]) ->
     """3 to about 24 words: dictionary words in a row, a package's description, or a pattern filled at random."""
     kind = draw.random()
     if kind < 0.3 and words:
-        phrase = [draw.choice(words) if draw.random() < 0.7 else draw.choice(FUNCTION) for _ in range(draw.randint(4, 11))]
+        phrase = [
+            draw.choice(words) if draw.random() < 0.7 else draw.choice(FUNCTION) for _ in range(draw.randint(4, 11))
+        ]
         if draw.random() < 0.3:
             phrase[len(phrase) // 2] += ","
         return " ".join(phrase).capitalize() + "."
@@ -69,23 +90,37 @@ def package_sentences() -> list[str]:
 
 def _everyday(draw: random.Random) -> str:
     def clause() -> str:
-        return f"{draw.choice(PEOPLE)} {draw.choice(DID)} {draw.choice(THINGS)}" + (f" {draw.choice(WHERE)}" if draw.random() < 0.5 else "")
+        return f"{draw.choice(PEOPLE)} {draw.choice(DID)} {draw.choice(THINGS)}" + (
+            f" {draw.choice(WHERE)}" if draw.random() < 0.5 else ""
+        )
 
     kind = draw.random()
     if kind < 0.15:
-        fill = dict(p=draw.choice(PEOPLE), t=draw.choice(THINGS), w=draw.choice(WHERE), v=draw.choice(BARE), d=draw.choice(DID))
+        fill = dict(
+            p=draw.choice(PEOPLE), t=draw.choice(THINGS), w=draw.choice(WHERE), v=draw.choice(BARE), d=draw.choice(DID)
+        )
         return draw.choice(QUESTIONS).format(**fill)
     if kind < 0.3:
         number = draw.choice([draw.randint(1, 20), draw.randint(20, 99), draw.randint(100, 9999)])
-        unit = draw.choice(["miles", "people", "days", "dollars", "books", "minutes", "pounds", "houses", "trees", "times"])
-        return draw.choice([f"There were {number} {unit} {draw.choice(WHERE)}.", f"It took {number} {unit}, {draw.choice(PEOPLE)} said.",
-                            f"{draw.choice(OPENERS)}, we counted {number} {unit}.", f"Number {number} is {draw.choice(THINGS)}."])
+        unit = draw.choice(
+            ["miles", "people", "days", "dollars", "books", "minutes", "pounds", "houses", "trees", "times"]
+        )
+        return draw.choice(
+            [
+                f"There were {number} {unit} {draw.choice(WHERE)}.",
+                f"It took {number} {unit}, {draw.choice(PEOPLE)} said.",
+                f"{draw.choice(OPENERS)}, we counted {number} {unit}.",
+                f"Number {number} is {draw.choice(THINGS)}.",
+            ]
+        )
     if kind < 0.5:
         return f"{draw.choice(OPENERS)}, {clause()}."
     if kind < 0.7:
         return f"{clause()}{draw.choice([', ', ' '])}{draw.choice(JOINS)} {clause()}.".capitalize()
     if kind < 0.8:
-        return f"{draw.choice(THINGS)}, {draw.choice(THINGS)}, and {draw.choice(THINGS)}{draw.choice('.!')}".capitalize()
+        return (
+            f"{draw.choice(THINGS)}, {draw.choice(THINGS)}, and {draw.choice(THINGS)}{draw.choice('.!')}".capitalize()
+        )
     return clause().capitalize() + draw.choice("....!")
 
 
@@ -127,7 +162,11 @@ def _messages(folder: Path) -> Iterator[str]:
         for message in catalog.values():
             for part in re.split(r"[\n.;:()]+", message if isinstance(message, str) else ""):
                 part = part.strip()
-                if re.fullmatch(r"[A-ZĐÀ-Ỹ]?[a-zà-ỹđăâêôơư ,]{12,70}", part) and part not in seen and re.search("[ạảấầậắếềểệộốồổớờởợứừự]", part):
+                if (
+                    re.fullmatch(r"[A-ZĐÀ-Ỹ]?[a-zà-ỹđăâêôơư ,]{12,70}", part)
+                    and part not in seen
+                    and re.search("[ạảấầậắếềểệộốồổớờởợứừự]", part)
+                ):
                     seen.add(part)
                     yield part.capitalize() + "."
 
@@ -150,4 +189,10 @@ if __name__ == "__main__":
         source = random.Random(0)
         print("\n".join(english_sentence(source, dictionary(), package_sentences()) for _ in range(count)))
     else:
-        print("\n".join(vietnamese(count, 0, set(), Path("/usr/share/hunspell/vi_VN.dic"), Path("/usr/share/locale/vi/LC_MESSAGES"))))
+        print(
+            "\n".join(
+                vietnamese(
+                    count, 0, set(), Path("/usr/share/hunspell/vi_VN.dic"), Path("/usr/share/locale/vi/LC_MESSAGES")
+                )
+            )
+        )

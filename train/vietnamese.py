@@ -1,4 +1,5 @@
-"""The Vietnamese teacher: espeak-ng's three voices under many timbres, its timed phonemes laid onto the reader's symbols."""
+"""The Vietnamese teacher: espeak-ng's three voices under many timbres, its timed phonemes laid onto the reader's
+symbols."""
 
 import random
 import re
@@ -13,8 +14,29 @@ from train.espeak import Espeak, Spoken
 
 DIALECTS = ["vi", "vi", "vi-vn-x-central", "vi-vn-x-south"]
 """Northern twice: it is the voice that is shipped."""
-TIMBRES = ["", *(f"+f{i}" for i in range(1, 6)), *(f"+m{i}" for i in range(1, 9)), "+Alicia", "+Andrea", "+Annie", "+belinda", "+linda", "+Denis",
-           "+Diogo", "+Gene", "+Hugo", "+Jacky", "+Marco", "+Michael", "+antonio", "+benjamin", "+john", "+max", "+miguel", "+paul"]  # fmt: skip
+TIMBRES = [
+    "",
+    *(f"+f{i}" for i in range(1, 6)),
+    *(f"+m{i}" for i in range(1, 9)),
+    "+Alicia",
+    "+Andrea",
+    "+Annie",
+    "+belinda",
+    "+linda",
+    "+Denis",
+    "+Diogo",
+    "+Gene",
+    "+Hugo",
+    "+Jacky",
+    "+Marco",
+    "+Michael",
+    "+antonio",
+    "+benjamin",
+    "+john",
+    "+max",
+    "+miguel",
+    "+paul",
+]
 HUNSPELL, MESSAGES = Path("/usr/share/hunspell/vi_VN.dic"), Path("/usr/share/locale/vi/LC_MESSAGES")
 MOST_FRAMES = 80
 """Of one symbol: longer ones are a slip of the alignment."""

@@ -1,4 +1,5 @@
-"""Train the source-filter vocoder on every teacher's own mels: regression alone, pitch and phase as the teachers had them.
+"""Train the source-filter vocoder on every teacher's own mels: regression alone, pitch and phase as the teachers had
+them.
 
 Try: python -m train.vocoder --minutes 40
 """
@@ -30,6 +31,31 @@ MEL_WEIGHT, SPECTRAL_WEIGHT, PITCH_WEIGHT, PHASE_WEIGHT = 15.0, 0.5, 0.3, 1.0
 COMPRESSION = 0.3
 LOUDEST_GAIN, QUIETEST_GAIN = 1.1, 0.4
 """Voices are scaled by their reference's loudness at inference."""
+
+
+class SourceFilter(torch.nn.Module):
+    """For training: Vocos' backbone and a head of source_filter.OUTPUTS numbers a frame. Keys as Vocos saves them."""
+
+    def __init__(self, dim: int, intermediate_dim: int, num_layers: int):
+        super().__init__()
+        from vocos.models import VocosBackbone  # here: upstream's imports take seconds
+
+        self.backbone = VocosBackbone(audio.MEL_BANDS, dim, intermediate_dim, num_layers)
+        self.head = torch.nn.ModuleDict({"out": torch.nn.Linear(dim, source_filter.OUTPUTS)})
+        with torch.no_grad():
+            self.head["out"].weight.mul_(0.1)
+            bias = self.head["out"].bias.zero_()
+            bias[2 * source_filter.BINS : 3 * source_filter.BINS] = -2.0
+
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        """(batch, frames, 100) → (batch, frames, source_filter.OUTPUTS)."""
+        hidden = self.backbone(mel.transpose(1, 2))
+        return self.head["out"](hidden)
+
+    @torch.inference_mode()
+    def samples(self, mel: torch.Tensor) -> np.ndarray:
+        """(frames, 100) → ((frames − 1) · 256,)."""
+        return source_filter.speak(self(mel[None])[0].float(), mel).numpy()
 
 
 @dataclass
@@ -85,21 +111,39 @@ def batch(pools: dict[str, list[Clip]], draw: random.Random, size: int = BATCH) 
         known = bool(clip.phase[0] >= 0)
         f0 = torch.from_numpy(clip.f0[around]).double()
         phase = torch.from_numpy(clip.phase[around]).double() if known else source_filter.phase_of(f0)
-        rows.append((
-            np.maximum(clip.mel[at : at + SEGMENT].astype(np.float32) + math.log(gain), math.log(1e-5)),
-            clip.pcm[at * audio.HOP_SAMPLES : (at + SEGMENT - 1) * audio.HOP_SAMPLES].astype(np.float32) * (gain / 32767),
-            f0, phase, clip.voiced[at : at + SEGMENT], known, kind == "kokoro"))  # fmt: skip
+        rows.append(
+            (
+                np.maximum(clip.mel[at : at + SEGMENT].astype(np.float32) + math.log(gain), math.log(1e-5)),
+                clip.pcm[at * audio.HOP_SAMPLES : (at + SEGMENT - 1) * audio.HOP_SAMPLES].astype(np.float32)
+                * (gain / 32767),
+                f0,
+                phase,
+                clip.voiced[at : at + SEGMENT],
+                known,
+                kind == "kokoro",
+            )
+        )
     mel, wave, f0s, phases, voiced, knowns, sines = zip(*rows, strict=True)
-    return Batch(torch.from_numpy(np.stack(mel)), torch.from_numpy(np.stack(wave)), torch.stack(f0s), torch.stack(phases),
-                 torch.from_numpy(np.stack(voiced)), torch.tensor(knowns), torch.tensor(sines))  # fmt: skip
+    return Batch(
+        torch.from_numpy(np.stack(mel)),
+        torch.from_numpy(np.stack(wave)),
+        torch.stack(f0s),
+        torch.stack(phases),
+        torch.from_numpy(np.stack(voiced)),
+        torch.tensor(knowns),
+        torch.tensor(sines),
+    )
 
 
 def spectral_loss(made: torch.Tensor, real: torch.Tensor, draw: random.Random) -> torch.Tensor:
-    """L1 of the log mel, and log-magnitude L1 plus spectral convergence at RESOLUTIONS_A_STEP of RESOLUTIONS, drawn anew each time."""
+    """L1 of the log mel, and log-magnitude L1 plus spectral convergence at RESOLUTIONS_A_STEP of RESOLUTIONS,
+    drawn anew each time."""
     total = MEL_WEIGHT * F.l1_loss(log_mel(made), log_mel(real))
     for size, hop in draw.sample(RESOLUTIONS, RESOLUTIONS_A_STEP):
         window = torch.hann_window(size, device=made.device)
-        a, b = (torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (made, real))
+        a, b = (
+            torch.stft(x, size, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (made, real)
+        )
         part = (a.log() - b.log()).abs().mean() + torch.linalg.norm(a - b) / torch.linalg.norm(b)
         total = total + SPECTRAL_WEIGHT * part / RESOLUTIONS_A_STEP
     return total
@@ -131,7 +175,9 @@ def loss_of(out: torch.Tensor, b: Batch, draw: random.Random) -> torch.Tensor:
     if PHASE_WEIGHT and bool(b.known.any()):
         # The harmonics alone against all of the teacher: what follows the pitch is learned, what does not averages out.
         window = torch.hann_window(audio.FFT_SAMPLES)
-        real = torch.stft(b.wave[b.known], audio.FFT_SAMPLES, audio.HOP_SAMPLES, window=window, center=True, return_complex=True).transpose(1, 2)
+        real = torch.stft(
+            b.wave[b.known], audio.FFT_SAMPLES, audio.HOP_SAMPLES, window=window, center=True, return_complex=True
+        ).transpose(1, 2)
         real = real[:, EDGE:-EDGE]
         miss = _compressed(harmonic[b.known][:, EDGE:-EDGE]) - _compressed(real)
         heard = b.voiced[b.known][:, EDGE:-EDGE, None]
@@ -139,13 +185,25 @@ def loss_of(out: torch.Tensor, b: Batch, draw: random.Random) -> torch.Tensor:
     return loss
 
 
-def train(data_folder: Path, out: Path, minutes: float, lr: float, seed: int, compiled: bool, threads: int, max_steps: int | None = None) -> list[float]:
+def train(
+    data_folder: Path,
+    out: Path,
+    minutes: float,
+    lr: float,
+    seed: int,
+    compiled: bool,
+    threads: int,
+    max_steps: int | None = None,
+) -> list[float]:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = loop.device()
     pools = {kind: found for kind in KINDS if (found := clips(data_folder, kind))}
-    print({kind: f"{sum(len(c.pcm) for c in found) / audio.SAMPLE_RATE / 60:.0f} min" for kind, found in pools.items()}, flush=True)
-    model = source_filter.SourceFilter(**SHAPE).to(place)
+    print(
+        {kind: f"{sum(len(c.pcm) for c in found) / audio.SAMPLE_RATE / 60:.0f} min" for kind, found in pools.items()},
+        flush=True,
+    )
+    model = SourceFilter(**SHAPE).to(place)
     forward = torch.compile(model) if compiled else model
     precision = loop.precision_of(place)
 
@@ -165,4 +223,6 @@ if __name__ == "__main__":
     parser.add_argument("--phase-weight", type=float, default=PHASE_WEIGHT)
     chosen = parser.parse_args()
     PHASE_WEIGHT = chosen.phase_weight
-    train(chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps)
+    train(
+        chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps
+    )

@@ -1,4 +1,5 @@
-"""How clean speech sounds: Microsoft's DNSMOS (OVRL and P.808) and Distill-MOS, both MIT. They rate signal, not charm."""
+"""How clean speech sounds: Microsoft's DNSMOS (OVRL and P.808) and Distill-MOS, both MIT. They rate signal, not
+charm."""
 
 import contextlib
 import functools

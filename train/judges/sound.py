@@ -20,4 +20,5 @@ class JudgeMissing(Exception):
 
 
 def needs(package: str) -> JudgeMissing:
-    return JudgeMissing(f"{package} is missing: pip install -r train/requirements.txt, then pip install --no-deps -r train/judges/requirements.txt")
+    install = "pip install -r train/requirements.txt, then pip install --no-deps -r train/judges/requirements.txt"
+    return JudgeMissing(f"{package} is missing: {install}")

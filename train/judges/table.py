@@ -40,7 +40,9 @@ def judge(speeches: Iterable[np.ndarray], said: list[str], language: str = "en")
 
 
 def line(name: str, row: Row) -> str:
-    return f"| {name} | {row.distill_mos:.2f} | {row.ovrl:.2f} | {row.p808:.2f} | {row.errors:.1%} | {row.f0_spread:.1f} |"
+    return (
+        f"| {name} | {row.distill_mos:.2f} | {row.ovrl:.2f} | {row.p808:.2f} | {row.errors:.1%} | {row.f0_spread:.1f} |"
+    )
 
 
 def as_dict(row: Row) -> dict:

@@ -1,4 +1,5 @@
-"""What a recogniser understands: Whisper base (MIT), multilingual, from two packages, by CTranslate2. Word and character error rates."""
+"""What a recogniser understands: Whisper base (MIT), multilingual, from two packages, by CTranslate2. Word and
+character error rates."""
 
 import functools
 import hashlib
@@ -49,7 +50,9 @@ def _model():
 
 def hear(samples: np.ndarray, language: str) -> str:
     """24 kHz samples → what was understood; `language`: en or vi."""
-    segments, _ = _model().transcribe(prepared(samples), language=language, beam_size=5, temperature=0.0, condition_on_previous_text=False)
+    segments, _ = _model().transcribe(
+        prepared(samples), language=language, beam_size=5, temperature=0.0, condition_on_previous_text=False
+    )
     return " ".join(segment.text.strip() for segment in segments)
 
 
