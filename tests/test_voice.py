@@ -16,7 +16,7 @@ import tts_core
 from mel import log_mel
 from sampler import Sampler
 from train import texts
-from train.evaluate import Recogniser, word_errors
+from recogniser import Recogniser, word_errors
 
 WORD_ERRORS_ALLOWED = 0.35
 

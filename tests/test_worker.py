@@ -253,7 +253,7 @@ def test_the_real_server_takes_every_length_that_fitting_asks_for(tmp_path, tts,
 
 
 def test_the_real_voice_speaks_the_example_in_time_and_in_order(server, tmp_path):
-    from train.evaluate import Recogniser, word_errors
+    from recogniser import Recogniser, word_errors
 
     out, mixed = tmp_path / "out", tmp_path / "track.wav"
     done = work(HARBOUR, out, "--track", str(mixed), "--seed", "7", "--voices", str(ROOT / "examples" / "voices.toml"), servers=[server], timeout=240)

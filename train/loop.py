@@ -1,4 +1,4 @@
-"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any
+"""One training loop for all three models: a budget in minutes of work, a moving average of the weights, resumable at any
 kill."""
 
 import argparse
@@ -58,6 +58,12 @@ def _cpu_flags() -> str:
     with contextlib.suppress(OSError):
         return Path("/proc/cpuinfo").read_text()
     return ""
+
+
+def clock() -> float:
+    """Seconds of work so far: on a CPU those that its threads were given, because a shared machine may give none for a while, and a
+    schedule in wall time would then fall without training."""
+    return time.monotonic() if device().type == "cuda" else time.process_time() / torch.get_num_threads()
 
 
 def read(path: Path) -> dict | None:
@@ -130,7 +136,7 @@ def run(
     with Progress(TextColumn(name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=minutes * 60 if max_steps is None else max_steps, state="starting")
         while elapsed < minutes * 60 if max_steps is None else step < max_steps:
-            began = time.monotonic()
+            began = clock()
             done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
             rate = lr * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
             loss = loss_of(draw, generator)
@@ -147,7 +153,7 @@ def run(
                     ema[key].lerp_(value, 1 - keep) if value.is_floating_point() else ema[key].copy_(value)
             step += 1
             losses.append(loss.item())
-            elapsed += time.monotonic() - began
+            elapsed += clock() - began
             recent = float(np.mean(losses[-50:]))
             bar.update(task, completed=elapsed if max_steps is None else step, state=f"step {step} loss {recent:.3f}")
             if time.monotonic() - last_print > PRINT_SECONDS:
