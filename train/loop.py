@@ -1,4 +1,5 @@
-"""One training loop for all three models: a budget in minutes of work, a moving average of the weights, resumable at any
+"""One training loop for all three models: a budget in minutes of work, a moving average of the weights, resumable at
+any
 kill."""
 
 import argparse
@@ -61,7 +62,8 @@ def _cpu_flags() -> str:
 
 
 def clock() -> float:
-    """Seconds of work so far: on a CPU those that its threads were given, because a shared machine may give none for a while, and a
+    """Seconds of work so far: on a CPU those that its threads were given, because a shared machine may give none
+    for a while, and a
     schedule in wall time would then fall without training."""
     return time.monotonic() if device().type == "cuda" else time.process_time() / torch.get_num_threads()
 
@@ -95,12 +97,13 @@ def run(
     log: list[tuple[int, float, float]] = []
     saved = read(path)
     if saved:
-        model.load_state_dict(saved["model"])
-        ema, step, elapsed, log = saved["ema"], saved["step"], saved["elapsed"], saved["log"]
-        for optim, state in zip(optims, saved["optims"], strict=True):
-            optim.load_state_dict(state)
-        draw.setstate(saved["draw"])
-        generator.set_state(saved["generator"].cpu())
+        model.load_state_dict(model.state_dict() | saved["model"])
+        ema, step, elapsed, log = ema | saved["ema"], saved["step"], saved["elapsed"], saved["log"]
+        if "optims" in saved:  # not where train.keep restored it
+            for optim, state in zip(optims, saved["optims"], strict=True):
+                optim.load_state_dict(state)
+            draw.setstate(saved["draw"])
+            generator.set_state(saved["generator"].cpu())
 
     def save() -> None:
         partial = path.with_suffix(".partial")

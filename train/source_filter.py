@@ -101,13 +101,12 @@ def phase_of(f0: torch.Tensor) -> torch.Tensor:
     return F.pad(steps.cumsum(dim=-1), (1, 0)) % 1.0
 
 
-def pulses(f0: torch.Tensor, phase: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Band-limited pulse trains of all cosines and of all sines below TOP_HZ: (…, frames) → (…, (frames − 1) ·
-    256) each.
+def pulses(f0: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    """Pulses band-limited to TOP_HZ: (…, frames) → (…, (frames − 1) · 256), every harmonic a cosine of amplitude 1.
 
-    Σ cos kθ = sin((K + ½)θ) / 2 sin(θ/2) − ½ and Σ sin kθ = (cos(θ/2) − cos((K + ½)θ)) / 2 sin(θ/2) (Dirichlet's
-    kernel and its
-    conjugate). Between frames the pitch is a straight line, bent so that the phase meets each frame's own."""
+    Σ cos kθ = sin((K + ½)θ) / 2 sin(θ/2) − ½ (Dirichlet's kernel). Between frames the pitch is a straight line,
+    bent so that the
+    phase meets each frame's own."""
     share = torch.arange(HOP_SAMPLES, device=f0.device) / HOP_SAMPLES
     here, there = f0[..., :-1, None], f0[..., 1:, None]
     curve = here + (there - here) * share
@@ -121,9 +120,7 @@ def pulses(f0: torch.Tensor, phase: torch.Tensor) -> tuple[torch.Tensor, torch.T
     half = torch.sin(theta / 2) * 2
     single = half.abs() < SINGULAR
     half = torch.where(single, 1.0, half)
-    cosines = torch.where(single, count, torch.sin(count * theta) / half) - 0.5
-    sines = torch.where(single, 0.0, (torch.cos(theta / 2) - torch.cos(count * theta)) / half)
-    return cosines, sines
+    return torch.where(single, count, torch.sin(count * theta) / half) - 0.5
 
 
 @functools.cache
@@ -163,8 +160,6 @@ def speak(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
     parts = parts_of(out, mel)
     f0 = contour(parts.pitch)
     f0 = torch.cat([f0[:1].expand(CONTEXT), f0, f0[-1:].expand(CONTEXT)])
-    cosines, _ = pulses(f0.double(), phase_of(f0))
-    spectrum = harmonic_spectrum(parts, source_spectrum(cosines)) + noise_spectrum(
-        parts, torch.Generator().manual_seed(0)
-    )
+    source = source_spectrum(pulses(f0.double(), phase_of(f0)))
+    spectrum = harmonic_spectrum(parts, source) + noise_spectrum(parts, torch.Generator().manual_seed(0))
     return wave(spectrum)

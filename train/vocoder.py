@@ -23,6 +23,11 @@ SEGMENT, EDGE, BATCH = 56, 4, 10
 """Frames of a training segment, and those at each end that are context only."""
 KINDS = {"hibari": 0.3, "kokoro": 0.4, "slt": 0.1, "vi": 0.2}
 """How often each teacher is drawn, of those whose shards are there."""
+SHIFT = {"kokoro": 0.25}
+"""Cycles: Kokoro's fundamental is a sine, hibari's and ours a cosine. So shifted, the two have the same phases for the
+same voice:
+2 a1 - a2 of the first two harmonics is -1.61 and -1.55 rad, and the first one's own angles differ by 0.23 cycles
+without it."""
 HELD_BACK = 20
 """Utterances of each kind, the last ones of its first shard, that are never trained on."""
 RESOLUTIONS = [(128, 32), (256, 64), (512, 128), (1024, 256), (2048, 512)]
@@ -82,7 +87,8 @@ def clips(folder: Path, kind: str, held_back: bool = False) -> list[Clip]:
             at = np.arange(count)
             f0 = np.exp(np.interp(at, at[voiced], np.log(u.f0[voiced]))).astype(np.float32)
             mel = log_mel(torch.from_numpy(u.pcm.astype(np.float32) / 32767))[:count].numpy().astype(np.float16)
-            out.append(Clip(kind, mel, u.pcm, f0, voiced, u.phase))
+            phase = u.phase if u.phase[0] < 0 else (u.phase - SHIFT.get(kind, 0.0)) % 1.0
+            out.append(Clip(kind, mel, u.pcm, f0, voiced, phase))
     return out
 
 
@@ -95,8 +101,6 @@ class Batch:
     voiced: torch.Tensor  # (b, SEGMENT)
     known: torch.Tensor
     """(b,) whether the phase is the teacher's own."""
-    sine: torch.Tensor
-    """(b,) whether that teacher's source is made of sines: Kokoro's is, hibari's of cosines."""
 
 
 def batch(pools: dict[str, list[Clip]], draw: random.Random, size: int = BATCH) -> Batch:
@@ -120,10 +124,9 @@ def batch(pools: dict[str, list[Clip]], draw: random.Random, size: int = BATCH) 
                 phase,
                 clip.voiced[at : at + SEGMENT],
                 known,
-                kind == "kokoro",
             )
         )
-    mel, wave, f0s, phases, voiced, knowns, sines = zip(*rows, strict=True)
+    mel, wave, f0s, phases, voiced, knowns = zip(*rows, strict=True)
     return Batch(
         torch.from_numpy(np.stack(mel)),
         torch.from_numpy(np.stack(wave)),
@@ -131,7 +134,6 @@ def batch(pools: dict[str, list[Clip]], draw: random.Random, size: int = BATCH) 
         torch.stack(phases),
         torch.from_numpy(np.stack(voiced)),
         torch.tensor(knowns),
-        torch.tensor(sines),
     )
 
 
@@ -165,8 +167,7 @@ def _compressed(spectrum: torch.Tensor) -> torch.Tensor:
 
 def loss_of(out: torch.Tensor, b: Batch, draw: random.Random) -> torch.Tensor:
     parts = source_filter.parts_of(out, b.mel)
-    cosines, sines = source_filter.pulses(b.f0, b.phase)
-    source = source_filter.source_spectrum(torch.where(b.sine[:, None], sines, cosines))
+    source = source_filter.source_spectrum(source_filter.pulses(b.f0, b.phase))
     harmonic = source_filter.harmonic_spectrum(parts, source)
     made = source_filter.wave(harmonic + source_filter.noise_spectrum(parts))
     inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
