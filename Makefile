@@ -4,10 +4,14 @@ PORT ?= 8000
 MINUTES ?= 540
 BIN := .venv/bin
 
-.PHONY: serve test soak lint voice voice-smoke figures bench bench-quick bench-install clean
+.PHONY: serve sample test soak lint voice voice-smoke figures bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
+
+# What the README lets one hear.
+sample: .venv/serve
+	$(BIN)/python tts_core.py "Good evening. The river is quiet tonight." docs/hello.wav --seed 1
 
 test: .venv/test lint
 	$(BIN)/python -m pytest
@@ -16,9 +20,13 @@ test: .venv/test lint
 soak: .venv/test
 	$(BIN)/python -m pytest -m slow
 
+# Style, form, types, walls, lengths.
 lint: .venv/test
 	$(BIN)/ruff check .
-	$(BIN)/mypy *.py train tests bench
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy *.py speech engine server subtitles train tests bench
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --noconftest tests/test_house.py
 
 # Needs Debian's flite, wamerican and hunspell-vi (see train/README.md).
 voice: .venv/test

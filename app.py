@@ -1,272 +1,157 @@
-"""HTTP in, WAV bytes out: requests become Speech, the model's samples become a stream. Knows nothing of how speech is made.
+"""HTTP in, WAV bytes out: the routes, what is open while the server runs. Knows nothing of how speech is made.
 
 Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}' -o hello.wav
 """
 
 import contextlib
-import json
-import logging
 import os
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
-from dataclasses import fields
-from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
-from starlette.config import Config
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from jobs import PATIENCE_SECONDS, Jobs, NotFinished, NotKept, UnknownJob
-from listeners import Full, Listening, reply_headers
-from machine import Machine
-from speech import BadSpeech, Speech, UnknownVoice
-from stopping import Stopped, Stopping
-from studio import Studio
-from tts_core import EMBEDDED_MODEL, TTS, VOICES, ModelUnavailable
-from turns import Listener
+from server.access_log import without_texts
+from server.connections import Connections
+from server.errors import JSONErrors, handlers
+from server.guard import Guard
+from server.jobs.download import AudioDownload
+from server.jobs.runner import Jobs
+from server.scheduler import Scheduler
+from server.settings import Settings
+from server.shutdown import GracefulShutdown
+from server.stats import Stats
+from server.streaming import SpeechResponse
+from server.system_load import SystemLoad
+from server.version import VERSION
+from tts_core import TTS, ModelUnavailable
 
-settings = Config()
-MODEL = settings("TTS_MODEL", default=str(EMBEDDED_MODEL))
-VOICES_FOLDER = settings("TTS_VOICES", cast=Path, default=VOICES)
-DEVICE = settings("TTS_DEVICE", default="auto")
-MAX_CHARS = settings("TTS_MAX_CHARS", cast=int, default=20_000)
-MAX_WAITING = settings("TTS_MAX_WAITING", cast=int, default=32)
-GRACE = settings("TTS_GRACE", cast=float, default=30)
-OUTPUTS = settings("TTS_OUTPUTS", cast=Path, default=Path("outputs"))
-KEEP_HOURS = settings("TTS_KEEP_HOURS", cast=float, default=24)
-CPU_LIMIT = settings("TTS_CPU_LIMIT", cast=float, default=80)
-MEMORY_LIMIT = settings("TTS_MEMORY_LIMIT", cast=float, default=85)
+STARTUP_FAILURE = 3
+"""uvicorn's own: with several workers its supervisor gives up on this status alone, others start again for ever."""
 
-MAX_BODY_BYTES = 12 * MAX_CHARS + 4096
-"""JSON spends at most 12 bytes on a character; the rest is for the other fields."""
-NUMBERS = {"speed": float, "duration": float, "seed": int, "steps": int, "cfg_strength": float}
-"""Fields that a query string carries as text."""
-
-
-class TooLarge(ValueError):
-    """A text or body over its limit."""
+connections = Connections()
 
 
 @contextlib.asynccontextmanager
-async def lifespan(app: Starlette) -> AsyncIterator[dict]:
-    logging.getLogger("uvicorn.access").addFilter(without_texts)
+async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     try:
-        studio = Studio(TTS(MODEL, VOICES_FOLDER, DEVICE))
-        machine = Machine()
-        jobs = Jobs(OUTPUTS, studio, machine, CPU_LIMIT, MEMORY_LIMIT, KEEP_HOURS)
+        settings = Settings.read()
+        tts, stats, load = TTS(settings.model, settings.voices, settings.device), Stats(), SystemLoad()
+        scheduler = Scheduler(stats)
+        limits = settings.cpu_limit, settings.memory_limit, settings.keep_hours
+        jobs = Jobs(settings.outputs, tts, scheduler, stats, load, *limits)
     except (ModelUnavailable, ValueError, OSError, sqlite3.Error) as error:
+        if threading.current_thread() is not threading.main_thread():
+            raise  # inside another program, which may live on
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
-        os._exit(1)  # raising would bury the sentence in the server's own traceback
-    stopping = Stopping(GRACE)
-    with stopping.on_signal(jobs.park):
-        yield {"studio": studio, "machine": machine, "jobs": jobs, "stopping": stopping}
+        os._exit(STARTUP_FAILURE)  # raising would bury the sentence in the server's own traceback
+    shutdown = GracefulShutdown(settings.grace, connections.abort)
+    with without_texts(), shutdown.on_signal(jobs.pause_jobs):
+        yield {
+            "settings": settings,
+            "tts": tts,
+            "scheduler": scheduler,
+            "stats": stats,
+            "load": load,
+            "jobs": jobs,
+            "shutdown": shutdown,
+        }
         await jobs.close()
 
 
-def without_texts(record: logging.LogRecord) -> bool:
-    """The server's own access lines: no query strings, which have texts in them, and none for a speech, which has a line of ours."""
-    client, method, target, version, status = record.args  # type: ignore[misc]
-    path = str(target).split("?", 1)[0]
-    record.args = client, method, path, version, status
-    return (path, status) != ("/tts", 200)
-
-
 async def speak(request: Request) -> ASGIApp:
-    if request.method == "HEAD":
-        return Response(headers=reply_headers(await request.state.studio.plan(parse_query(request), Listener())))
-    if request.method == "GET":
-        return Listening(request, parse_query(request), MAX_WAITING)
-    speech, priority = parse_json(await read_body(request))
-    if priority is None:
-        return Listening(request, speech, MAX_WAITING)
-    job = await request.state.jobs.accept(speech, priority)
-    return JSONResponse(job, 202, {"location": f"/tts/status/{job['request_id']}"})
+    return SpeechResponse(request)
 
 
 async def status(request: Request) -> Response:
-    return JSONResponse(request.state.jobs.status(request.path_params["id"]))
+    return _job(request, await request.state.jobs.status(request.path_params["id"]))
 
 
 async def result(request: Request) -> Response:
-    return FileResponse(request.state.jobs.result(request.path_params["id"]), media_type="audio/wav")
+    return AudioDownload(await request.state.jobs.result(request.path_params["id"]))
 
 
 async def cancel(request: Request) -> Response:
-    return JSONResponse(await request.state.jobs.cancel(request.path_params["id"]))
+    return _job(request, await request.state.jobs.cancel(request.path_params["id"]))
 
 
-async def read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_BODY_BYTES:
-            raise TooLarge(f"the body is over {MAX_BODY_BYTES} bytes; send the text in parts of at most {MAX_CHARS} characters")
-    return bytes(body)
-
-
-def parse_json(body: bytes) -> tuple[Speech, str | None]:
-    """What to say, and a priority if it is for later."""
-    try:
-        wanted = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadSpeech(f"the body is not JSON: {error}") from None
-    if not isinstance(wanted, dict):
-        raise BadSpeech('the body must be a JSON object such as {"text": "Hello there."}')
-    later, priority = wanted.pop("async", False), wanted.pop("priority", None)
-    if not isinstance(later, bool):
-        raise BadSpeech("async must be true or false", "async")
-    if priority is not None and (not isinstance(priority, str) or priority.lower() not in PATIENCE_SECONDS):
-        raise BadSpeech(f"priority must be one of {', '.join(PATIENCE_SECONDS)}", "priority")
-    if priority is not None and not later:
-        raise BadSpeech('priority orders speech that is made later: send "async": true with it', "priority")
-    return make_speech(wanted), (priority or "normal").lower() if later else None
-
-
-def parse_query(request: Request) -> Speech:
-    wanted: dict[str, object] = dict(request.query_params)
-    for name, number in NUMBERS.items():
-        if name in wanted:
-            try:
-                wanted[name] = number(str(wanted[name]))
-            except ValueError:
-                raise BadSpeech(f"{name} must be a number", name) from None
-    return make_speech(wanted)
-
-
-def make_speech(wanted: dict) -> Speech:
-    known = [field.name for field in fields(Speech)]
-    unknown = next((name for name in wanted if name not in known), None)
-    if unknown is not None:
-        raise BadSpeech(f"unknown field {unknown[:80]!r}; known are: {', '.join(known)}", unknown[:80])
-    if "text" not in wanted:
-        raise BadSpeech("text is missing", "text")
-    if isinstance(wanted["text"], str) and len(wanted["text"]) > MAX_CHARS:
-        raise TooLarge(f"text has {len(wanted['text'])} characters, at most {MAX_CHARS} are spoken at once; send it in parts")
-    return Speech(**wanted)
+def _job(request: Request, job: dict[str, Any]) -> Response:
+    """As it is asked for from outside: behind a proxy's prefix, if there is one."""
+    if "result" in job:
+        job["result"]["url"] = request.scope.get("root_path", "") + job["result"]["url"]
+    return JSONResponse(job)
 
 
 async def list_voices(request: Request) -> Response:
-    tts = request.state.studio.tts
-    return JSONResponse({"voices": [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in tts.voices.values()]})
+    voices = request.state.tts.voices.values()
+    told = [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in voices]
+    return JSONResponse({"voices": told})
 
 
 async def health(request: Request) -> Response:
     state = request.state
-    tts, stats, load = state.studio.tts, state.studio.stats, state.machine.load()
+    tts, stats, load = state.tts, state.stats, state.load.load()
+    completed, failed = stats.outcomes["completed"], stats.outcomes["failed"] + stats.outcomes["disconnected"]
     doing = f"{stats.running} running, {stats.waiting} waiting" if stats.listening else "ready"
-    return JSONResponse({
-        "status": "healthy",
-        "model": tts.model,
-        "message": f"{doing}; jobs wait: {state.jobs.held_by}" if state.jobs.held_by else doing,
-        "stats": {
-            "total_requests": sum(stats.outcomes.values()) - stats.outcomes["refused"] + stats.listening,
-            "completed_requests": stats.outcomes["completed"],
-            "failed_requests": stats.outcomes["failed"] + stats.outcomes["left"],
-            "queue_size": stats.listening,
-            "processing": stats.running > 0,
-            "waiting": stats.waiting,
-            "running": stats.running,
-        },
-        "jobs": state.jobs.counts(),
-        "cpu": load.cpu,
-        "memory": load.memory,
-        "device": str(tts.device.place),
-        "device_reason": tts.device.reason,
-        "voices": list(tts.voices),
-    })  # fmt: skip
+    return JSONResponse(
+        {
+            "status": "healthy",
+            "version": VERSION,
+            "model": tts.model,
+            "message": "; ".join(filter(None, (doing, state.jobs.trouble))),
+            "stats": {
+                "total_requests": completed + failed + stats.listening,
+                "completed_requests": completed,
+                "failed_requests": failed,
+                "queue_size": stats.listening,
+                "processing": stats.running > 0,
+                "waiting": stats.waiting,
+                "running": stats.running,
+            },
+            "jobs": state.jobs.counts(),
+            "cpu": load.cpu,
+            "memory": load.memory,
+            "device": str(tts.device.place),
+            "device_reason": tts.device.reason,
+            "voices": list(tts.voices),
+        }
+    )
 
 
 async def metrics(request: Request) -> Response:
-    from metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
+    from server.metrics import CONTENT_TYPE, render  # here: whoever starts should not wait for what few ask for
 
-    return Response(render(request.state.studio.stats, request.state.jobs.counts()), headers={"content-type": CONTENT_TYPE})
+    figures = render(request.state.stats, request.state.jobs.counts())
+    return Response(figures, headers={"content-type": CONTENT_TYPE})
 
 
 async def describe(request: Request) -> Response:
-    from openapi import description
+    from server.openapi import description
 
-    return JSONResponse(description(MAX_CHARS))
+    return JSONResponse(description(request.state.settings.max_chars))
 
 
 async def ready(request: Request) -> Response:
-    return JSONResponse({"status": "ready"})  # the socket opens after start-up: before that, connections are refused
+    # The socket opens after start-up: before that, connections are refused. Without a place for jobs speech goes on.
+    problem = request.state.jobs.storage_problem
+    return JSONResponse({"status": "ready"} | ({"jobs": f"not accepted: {problem}"} if problem else {}))
 
 
 async def index(request: Request) -> Response:
     return PlainTextResponse(
         "F5-TTS, served directly.\n\n"
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
-        f"voices: {', '.join(request.state.studio.tts.voices)}\n"
-        "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, /voices, /health, /ready, /metrics, /openapi.json\n"
+        f"voices: {', '.join(request.state.tts.voices)}\n"
+        "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, "
+        "/voices, /health, /ready, /metrics, /openapi.json\n"
     )
-
-
-def refusal(
-    request: Request,
-    status: int,
-    message: str,
-    kind: str = "invalid_request_error",
-    param: str | None = None,
-    code: str | None = None,
-    headers: dict | None = None,
-) -> Response:
-    if request.url.path == "/tts" and status != 500:  # a bug in a speech has been counted as failed
-        request.state.studio.stats.outcomes["refused"] += 1
-    return JSONResponse({"error": {"message": message, "type": kind, "param": param, "code": code}}, status, headers=headers)
-
-
-async def bad_request(request: Request, error: Exception) -> Response:
-    param = error.field if isinstance(error, BadSpeech) else None
-    return refusal(request, 400, str(error), param=param and ascii(param)[1:-1])
-
-
-async def not_found(request: Request, error: Exception) -> Response:
-    return refusal(request, 404, str(error), param="voice", code="voice_not_found")
-
-
-async def too_large(request: Request, error: Exception) -> Response:
-    # The rest of the body is not read: the connection cannot be used again.
-    return refusal(request, 413, str(error), param="text", headers={"connection": "close"})
-
-
-async def full(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Full)
-    return refusal(request, 503, str(error), "server_error", code="full", headers={"retry-after": str(error.seconds)})
-
-
-async def stopped(request: Request, error: Exception) -> Response:
-    return refusal(request, 503, str(error), "server_error", code="stopping", headers={"retry-after": "10"})
-
-
-async def unknown_job(request: Request, error: Exception) -> Response:
-    return refusal(request, 404, str(error), param="id", code="job_not_found")
-
-
-async def not_finished(request: Request, error: Exception) -> Response:
-    return refusal(request, 409, str(error), param="id", code="not_finished", headers={"retry-after": "1"})
-
-
-async def not_kept(request: Request, error: Exception) -> Response:
-    return refusal(request, 503, str(error), "server_error", code="not_kept", headers={"retry-after": "60"})
-
-
-async def http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    messages = {404: f"there is no {request.url.path}", 405: f"{request.method} is not allowed on {request.url.path}"}
-    return refusal(request, error.status_code, messages.get(error.status_code, error.detail), headers=dict(error.headers or {}))
-
-
-async def client_left(request: Request, error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it
-
-
-async def bug(request: Request, error: Exception) -> Response:
-    return refusal(request, 500, "the server made a mistake; its log has the details", "server_error")
 
 
 app = Starlette(
@@ -283,18 +168,7 @@ app = Starlette(
         Route("/metrics", metrics),
         Route("/openapi.json", describe),
     ],
-    exception_handlers={
-        BadSpeech: bad_request,
-        UnknownVoice: not_found,
-        TooLarge: too_large,
-        Full: full,
-        Stopped: stopped,
-        UnknownJob: unknown_job,
-        NotFinished: not_finished,
-        NotKept: not_kept,
-        HTTPException: http_error,
-        ClientDisconnect: client_left,
-        Exception: bug,
-    },
+    middleware=[Middleware(Guard, connections=connections), Middleware(JSONErrors)],
+    exception_handlers=handlers(),
     lifespan=lifespan,
 )

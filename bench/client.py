@@ -1,4 +1,5 @@
-"""The one client of all rivals: a kept connection, the moment of each piece of sound, many at once. Knows HTTP, nothing of servers.
+"""The one client of all rivals: a kept connection, the moment of each piece of sound, many at once. Knows HTTP, nothing
+of servers.
 
 Plain sockets and a parser in C, because the client's own milliseconds would be counted as the server's.
 
@@ -14,16 +15,18 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import httptools
 
-from audio import SAMPLE_RATE, WAV_HEADER_BYTES
+from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES
 
 PATIENCE_SECONDS = 180
 KEPT_SECONDS = 3
 """Servers close a connection that was silent for five."""
 LATE_SECONDS = 2.0
-"""A listener whose sound starts later than this is not served. Without it a server that sends whole files would never have a gap."""
+"""A listener whose sound starts later than this is not served. Without it a server that sends whole files would never
+have a gap."""
 
 
 class Refused(Exception):
@@ -69,7 +72,7 @@ class Client:
             self._socket.close()
             self._socket = None
 
-    def speak(self, wanted: dict) -> Heard:
+    def speak(self, wanted: dict[str, Any]) -> Heard:
         """Raises Refused for anything but a 200, OSError for a broken connection."""
         reply = self._exchange("POST", "/tts", json.dumps(wanted).encode())
         if reply.status != 200:
@@ -81,16 +84,20 @@ class Client:
         reply = self._exchange("GET", path, b"")
         return reply.status, reply.last
 
-    def read(self, path: str) -> dict:
-        return json.loads(bytes(self._exchange("GET", path, b"").body))
+    def read(self, path: str) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(bytes(self._exchange("GET", path, b"").body))
+        return told
 
-    def post(self, wanted: dict) -> tuple[int, dict]:
+    def post(self, wanted: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and JSON, where a speech is not the answer."""
         reply = self._exchange("POST", "/tts", json.dumps(wanted).encode())
         return reply.status, json.loads(bytes(reply.body))
 
     def _exchange(self, method: str, path: str, body: bytes) -> "_Reply":
-        head = f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{self._port}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         if time.monotonic() - self._used > KEPT_SECONDS:
             self.close()
         if self._socket is None:
@@ -145,17 +152,17 @@ class _Reply:
         return self._now
 
 
-def ask(port: int, wanted: dict) -> Heard:
+def ask(port: int, wanted: dict[str, Any]) -> Heard:
     """One speech over a connection of its own."""
     with contextlib.closing(Client(port)) as client:
         return client.speak(wanted)
 
 
-def at_once(port: int, wanted: Sequence[dict]) -> list[Heard]:
+def at_once(port: int, wanted: Sequence[dict[str, Any]]) -> list[Heard]:
     """So many clients, connected before, asking in the same moment."""
     together = threading.Barrier(len(wanted))
 
-    def ask_with_them(one: dict) -> Heard:
+    def ask_with_them(one: dict[str, Any]) -> Heard:
         with contextlib.closing(Client(port)) as client:
             client.get("/")  # connected, whatever it answers
             together.wait()
@@ -165,7 +172,7 @@ def at_once(port: int, wanted: Sequence[dict]) -> list[Heard]:
         return list(pool.map(ask_with_them, wanted))
 
 
-def health_waits(port: int, path: str, wanted: dict) -> list[float]:
+def health_waits(port: int, path: str, wanted: dict[str, Any]) -> list[float]:
     """Seconds that the health route took, again and again while a speech was made."""
     waits = []
     with concurrent.futures.ThreadPoolExecutor(1) as pool, contextlib.closing(Client(port)) as health:
@@ -182,7 +189,10 @@ def health_waits(port: int, path: str, wanted: dict) -> list[float]:
 
 def main() -> None:
     heard = ask(int(sys.argv[1]), {"text": sys.argv[2]})
-    print(f"first sound after {heard.first:.3f} s, last after {heard.last:.3f} s, {heard.seconds:.2f} s of sound in {len(heard.arrivals)} pieces")
+    print(
+        f"first sound after {heard.first:.3f} s, last after {heard.last:.3f} s, {heard.seconds:.2f} s of sound "
+        f"in {len(heard.arrivals)} pieces"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""This sampler beside upstream's CFM.sample: the same weights, one process, one round after the other. Knows nothing of HTTP.
+"""This sampler beside upstream's CFM.sample: the same weights, one process, one round after the other. Knows nothing of
+HTTP.
 
 Try: python -m bench.engine         (some minutes; nothing else should be running)
      python -m bench.engine --base  (with F5TTS_v1_Base's shape and random weights: cost does not depend on values)
@@ -13,27 +14,25 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psutil
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from safetensors.torch import save_file
 
-import audio
-import checkpoint
-import device
 import tts_core
-from checkpoint import PRESETS, read_weights
-from sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler, finished
-from speech import Speech
+from bench.engine_ways import base_folder, flops, launches_per_step, matmul_peak, seconds_of, solved, upstream_model
+from engine import checkpoint, device
+from engine.checkpoint import read_weights
+from engine.sampler import Sampler
+from speech import audio
+from speech.request import Speech
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -42,135 +41,134 @@ TEXT = "The library opens at nine and closes late on Friday, but nobody"
 """One chunk of it is timed as a whole, reference to samples."""
 
 
-def flops(arch: Arch, frames: int, passes: int) -> float:
-    """Of one solver step's matrix products, attention and position convolutions; norms and activations are not counted."""
-    block = 2 * arch.dim**2 * (4 + 2 * arch.ff_mult) + 4 * frames * arch.heads * HEAD_DIM
-    position = 2 * 2 * POSITION_KERNEL * (arch.dim // POSITION_GROUPS) * arch.dim
-    return passes * frames * (arch.depth * block + position + 2 * 2 * audio.MEL_BANDS * arch.dim)
+class Way(NamedTuple):
+    """One way to the same mel."""
+
+    dtype: torch.dtype
+    work: Callable[[], torch.Tensor]
 
 
-def seconds_of(work: Callable[[], object], place: torch.device) -> float:
-    began = time.perf_counter()
-    work()
-    if place.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+class Contest:
+    """One checkpoint on one device, loaded once for each way."""
 
+    def __init__(self, folder: Path, place: torch.device):
+        self.place, self.loaded = place, checkpoint.load(str(folder))
+        dtypes = {torch.float32, device.choose(str(place)).dtype}
+        # On a GPU upstream's own choice is half precision.
+        self._upstreams = {
+            dtype: upstream_model(folder, place, dtype)
+            for dtype in ([torch.float32, torch.float16] if place.type == "cuda" else [torch.float32])
+        }
+        self._samplers = {
+            dtype: Sampler(self.loaded.arch, partial(read_weights, self.loaded.weights), place, dtype)
+            for dtype in sorted(dtypes, key=str, reverse=True)
+        }
+        self._peaks = {dtype: matmul_peak(place, dtype) for dtype in self._samplers}
 
-def matmul_peak(place: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large square product, the best of many."""
-    side = 8192 if place.type == "cuda" else 2048
-    a = torch.randn(side, side, device=place).to(dtype)
-    a @ a
-    return 2 * side**3 / min(seconds_of(lambda: a @ a, place) for _ in range(10))
-
-
-def upstream_model(folder: Path, place: torch.device, dtype: torch.dtype = torch.float32):
-    from f5_tts.infer.utils_infer import load_model
-    from f5_tts.model import DiT
-
-    arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
-    with contextlib.redirect_stdout(sys.stderr):
-        return load_model(DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)).to(dtype)
-
-
-def base_folder(folder: Path) -> Path:
-    """A checkpoint of F5TTS_v1_Base's shape with random weights."""
-    from f5_tts.model.backbones.dit import DiT
-
-    arch = PRESETS["F5TTS_v1_Base"].arch
-    names = ("dim", "depth", "heads", "ff_mult", "text_dim", "conv_layers", "text_mask_padding", "pe_attn_head")
-    shape = {name: getattr(arch, name) for name in names}
-    vocab = [" ", *(chr(0x4E00 + i) for i in range(2544))]
-    torch.manual_seed(1)
-    model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=audio.MEL_BANDS)
-    for weight in model.parameters():  # upstream starts some at zero, where arithmetic may be quicker
-        if not weight.any():
-            torch.nn.init.normal_(weight, std=0.02)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({f"ema_model.transformer.{k}": v.detach().contiguous().clone() for k, v in model.state_dict().items()}, folder / "model.safetensors")
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocab), encoding="utf-8")
-    (folder / "config.yaml").write_text(yaml.safe_dump({"model": {"name": "F5TTS_v1_Base", "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": "char"}}))
-    (folder / "vocoder").symlink_to(tts_core.EMBEDDED_MODEL / "vocoder")
-    return folder
-
-
-@torch.inference_mode()
-def solved(sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float) -> torch.Tensor:
-    return finished(sampler.solve(reference, tokens, noise, steps, guidance))
-
-
-def launches_per_step(work: Callable[[], object], steps: int) -> float:
-    """Times that the processor asks the device for something in one solver step: kernels, graphs, copies."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]) as profile:
-        work()
-    asked = ("Launch", "MemcpyAsync", "MemsetAsync")
-    return sum(event.count for event in profile.key_averages() if event.key.startswith("cu") and any(word in event.key for word in asked)) / steps
-
-
-def rows_of(folder: Path, place: torch.device, lengths: list[int], step_counts: list[int], rounds: int) -> list[dict]:
-    """One row for each way, length and number of steps."""
-    loaded = checkpoint.load(str(folder))
-    arch, guidance = loaded.arch, loaded.cfg_strength
-    passes = 2 if guidance else 1
-    dtypes = {torch.float32, device.choose(str(place)).dtype}
-    # On a GPU upstream's own choice is half precision.
-    upstreams = {dtype: upstream_model(folder, place, dtype) for dtype in ([torch.float32, torch.float16] if place.type == "cuda" else [torch.float32])}
-    samplers = {dtype: Sampler(arch, partial(read_weights, loaded.weights), place, dtype) for dtype in sorted(dtypes, key=str, reverse=True)}
-    peaks = {dtype: matmul_peak(place, dtype) for dtype in samplers}
-    rows = []
-    for frames, steps in track([(n, s) for n in lengths for s in step_counts], description=loaded.name, console=Console(stderr=True)):
-        draw = torch.Generator().manual_seed(frames)
-        reference = (torch.randn(REFERENCE_FRAMES, audio.MEL_BANDS, generator=draw) * 2 - 5).to(place)
-        ids = torch.randint(1, len(loaded.vocab), (frames - 1,), generator=draw)
-        words = [[loaded.vocab[i] for i in ids]]
-        noise = torch.randn(frames, audio.MEL_BANDS, generator=torch.Generator().manual_seed(5)).to(place)
+    def ways(self, frames: int, steps: int) -> dict[str, Way]:
+        """Upstream's first, in fp32: what the others are compared with."""
+        draw, guidance = torch.Generator().manual_seed(frames), self.loaded.cfg_strength
+        reference = (torch.randn(REFERENCE_FRAMES, audio.MEL_BANDS, generator=draw) * 2 - 5).to(self.place)
+        ids = torch.randint(1, len(self.loaded.vocab), (frames - 1,), generator=draw)
+        words = [[self.loaded.vocab[i] for i in ids]]
+        noise = torch.randn(frames, audio.MEL_BANDS, generator=torch.Generator().manual_seed(5)).to(self.place)
 
         @torch.inference_mode()
-        def theirs(dtype: torch.dtype, reference=reference, words=words, frames=frames, steps=steps) -> torch.Tensor:
-            return upstreams[dtype].sample(reference[None].to(dtype), words, frames, steps=steps, cfg_strength=guidance, sway_sampling_coef=-1.0, seed=5)[0][0]
+        def theirs(dtype: torch.dtype) -> torch.Tensor:
+            mel: torch.Tensor = self._upstreams[dtype].sample(
+                reference[None].to(dtype),
+                words,
+                frames,
+                steps=steps,
+                cfg_strength=guidance,
+                sway_sampling_coef=-1.0,
+                seed=5,
+            )[0][0]
+            return mel
 
-        ways: dict[str, tuple[torch.dtype, Callable]] = {"upstream": (torch.float32, partial(theirs, torch.float32))}
-        if torch.float16 in upstreams:
-            ways["upstream float16"] = torch.float16, partial(theirs, torch.float16)
-        for dtype, sampler in samplers.items():
-            ways[str(dtype).removeprefix("torch.")] = dtype, partial(solved, sampler, reference, ids.to(place), noise, steps, guidance)
-        expected = theirs(torch.float32)[REFERENCE_FRAMES:].float().cpu()
+        ways = {"upstream": Way(torch.float32, partial(theirs, torch.float32))}
+        if torch.float16 in self._upstreams:
+            ways["upstream float16"] = Way(torch.float16, partial(theirs, torch.float16))
+        for dtype, sampler in self._samplers.items():
+            work = partial(solved, sampler, reference, ids.to(self.place), noise, steps, guidance)
+            ways[str(dtype).removeprefix("torch.")] = Way(dtype, work)
+        return ways
+
+    def rows(self, frames: int, steps: int, rounds: int) -> list[dict[str, Any]]:
+        """One row for each way."""
+        ways = self.ways(frames, steps)
+        expected = ways["upstream"].work()[REFERENCE_FRAMES:].float().cpu()
         times: dict[str, list[float]] = {name: [] for name in ways}
         # The first of a length captures a graph on a GPU and makes kernels on a CPU.
-        first = {name: seconds_of(work, place) for name, (_, work) in ways.items()}
+        first = {name: seconds_of(way.work, self.place) for name, way in ways.items()}
         for _ in range(rounds):  # interleaved: the machine's drift hits all alike
-            for name, (_, work) in ways.items():
-                times[name].append(seconds_of(work, place))
+            for name, way in ways.items():
+                times[name].append(seconds_of(way.work, self.place))
         theirs_took = times.get("upstream float16", times["upstream"])
-        for name, (dtype, work) in ways.items():
-            if place.type == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            mel = work()[REFERENCE_FRAMES:].float().cpu()
+        rows = []
+        for name, way in ways.items():
             took = statistics.median(times[name])
-            rows.append({
-                "model": loaded.name, "way": name, "frames": frames, "steps": steps, "guided": bool(guidance),
-                "ms": round(1000 * took, 1), "first ms": round(1000 * first[name], 1),
+            row: dict[str, Any] = {"model": self.loaded.name, "way": name, "frames": frames, "steps": steps}
+            row |= {
+                "guided": bool(self.loaded.cfg_strength),
+                "ms": round(1000 * took, 1),
+                "first ms": round(1000 * first[name], 1),
                 "rtf": round(took / (frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE), 4),
-                "times upstream": round(statistics.median(a / b for a, b in zip(theirs_took, times[name], strict=True)), 2),
-                "of matmul peak": round(flops(arch, frames, passes) * steps / took / peaks[dtype], 3),
-                "of fp32 peak": round(flops(arch, frames, passes) * steps / took / peaks[torch.float32], 3),
-                "launches per step": round(launches_per_step(work, steps)) if place.type == "cuda" else None,
-                "peak MB": round(torch.cuda.max_memory_allocated() / 1e6) if place.type == "cuda" else None,
-                "mel difference": round(float((mel - expected).abs().max()), 5),
-                "mel cosine": round(float(torch.nn.functional.cosine_similarity(mel.flatten().double(), expected.flatten().double(), dim=0)), 6),
-            })  # fmt: skip
-    return rows
+                "times upstream": round(
+                    statistics.median(a / b for a, b in zip(theirs_took, times[name], strict=True)), 2
+                ),
+            }
+            rows.append(row | self._shares(way.dtype, frames, steps, took) | self._looked_at(way, steps, expected))
+        return rows
+
+    def _shares(self, dtype: torch.dtype, frames: int, steps: int, took: float) -> dict[str, float]:
+        rate = flops(self.loaded.arch, frames, 2 if self.loaded.cfg_strength else 1) * steps / took
+        return {
+            "of matmul peak": round(rate / self._peaks[dtype], 3),
+            "of fp32 peak": round(rate / self._peaks[torch.float32], 3),
+        }
+
+    def _looked_at(self, way: Way, steps: int, expected: torch.Tensor) -> dict[str, float | None]:
+        """Launches, memory, and how far its mel lies from `expected`."""
+        cuda = self.place.type == "cuda"
+        if cuda:
+            torch.cuda.reset_peak_memory_stats()
+        mel = way.work()[REFERENCE_FRAMES:].float().cpu()
+        return {
+            "launches per step": round(launches_per_step(way.work, steps)) if cuda else None,
+            "peak MB": round(torch.cuda.max_memory_allocated() / 1e6) if cuda else None,
+            "mel difference": round(float((mel - expected).abs().max()), 5),
+            "mel cosine": round(
+                torch.cosine_similarity(mel.flatten().double(), expected.flatten().double(), dim=0).item(), 6
+            ),
+        }
 
 
-def whole_chunk(folder: Path, rounds: int) -> dict:
+def rows_of(
+    folder: Path, place: torch.device, lengths: list[int], step_counts: list[int], rounds: int
+) -> list[dict[str, Any]]:
+    """One row for each way, length and number of steps."""
+    contest = Contest(folder, place)
+    sizes = [(frames, steps) for frames in lengths for steps in step_counts]
+    here = track(sizes, description=contest.loaded.name, console=Console(stderr=True))
+    return [row for frames, steps in here for row in contest.rows(frames, steps, rounds)]
+
+
+def whole_chunk(folder: Path, rounds: int) -> dict[str, Any]:
     """Text and reference to samples: TTS.speak beside upstream's infer_batch_process, as many frames and steps."""
     from f5_tts.infer.utils_infer import infer_batch_process, load_vocoder
 
     tts = tts_core.TTS(folder)
     plan = tts.plan(Speech(TEXT, seed=1))
-    plan = type(plan)(plan.voice, plan.lines[-1:], (plan.lines[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES, 1, plan.steps, plan.cfg_strength)
-    seconds = plan.lines[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
+    plan = type(plan)(
+        plan.voice,
+        plan.chunks[-1:],
+        (plan.chunks[-1].frames - len(plan.voice.mel) - 1) * audio.HOP_SAMPLES,
+        1,
+        plan.steps,
+        plan.cfg_strength,
+    )
+    seconds = plan.chunks[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
     with contextlib.redirect_stdout(sys.stderr):
         vocoder = load_vocoder(is_local=True, local_path=str(folder / "vocoder"), device="cpu").float()
     model = upstream_model(folder, torch.device("cpu"))
@@ -178,8 +176,20 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
 
     def theirs() -> None:
         reference = torch.from_numpy(samples)[None], rate
-        next(infer_batch_process(reference, plan.voice.text, [TEXT], model, vocoder, progress=None, nfe_step=plan.steps,
-                                 cfg_strength=plan.cfg_strength, fix_duration=seconds + 0.001, device="cpu"))  # fmt: skip
+        next(
+            infer_batch_process(
+                reference,
+                plan.voice.text,
+                [TEXT],
+                model,
+                vocoder,
+                progress=None,
+                nfe_step=plan.steps,
+                cfg_strength=plan.cfg_strength,
+                fix_duration=seconds + 0.001,
+                device="cpu",
+            )
+        )
 
     ways = {"infer_batch_process": theirs, "TTS.speak": lambda: list(tts.speak(plan))}
     times: dict[str, list[float]] = {name: [] for name in ways}
@@ -190,8 +200,14 @@ def whole_chunk(folder: Path, rounds: int) -> dict:
             if number:  # the first is warmer for neither
                 times[name].append(took)
     ratios = [a / b for a, b in zip(times["infer_batch_process"], times["TTS.speak"], strict=True)]
-    return {"frames": plan.lines[0].frames, "steps": plan.steps, **{f"{name} ms": round(1000 * statistics.median(t), 1) for name, t in times.items()},
-            "times upstream": round(statistics.median(ratios), 2), "from": round(min(ratios), 2), "to": round(max(ratios), 2)}  # fmt: skip
+    return {
+        "frames": plan.chunks[0].frames,
+        "steps": plan.steps,
+        **{f"{name} ms": round(1000 * statistics.median(t), 1) for name, t in times.items()},
+        "times upstream": round(statistics.median(ratios), 2),
+        "from": round(min(ratios), 2),
+        "to": round(max(ratios), 2),
+    }
 
 
 def memory(folder: Path, way: str) -> None:
@@ -207,7 +223,12 @@ def memory(folder: Path, way: str) -> None:
         with torch.inference_mode():
             model.sample(reference[None], [["a"] * 250], 300, steps=2, cfg_strength=2.0, seed=1)
     else:
-        sampler = Sampler(checkpoint.load(str(folder)).arch, partial(read_weights, folder / "model.safetensors"), place, getattr(torch, way))
+        sampler = Sampler(
+            checkpoint.load(str(folder)).arch,
+            partial(read_weights, folder / "model.safetensors"),
+            place,
+            getattr(torch, way),
+        )
         solved(sampler, reference, torch.ones(250, dtype=torch.int64), noise, 2, 2.0)
     gc.collect()
     print((psutil.Process().memory_info().rss - before) / 1e6)
@@ -215,10 +236,12 @@ def memory(folder: Path, way: str) -> None:
 
 def memory_of(folder: Path, way: str) -> int:
     command = [sys.executable, "-W", "ignore", "-m", "bench.engine", "--memory", way, "--folder", str(folder)]
-    return round(float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()[-1]))
+    return round(
+        float(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    )
 
 
-def show(rows: list[dict]) -> None:
+def show(rows: list[dict[str, Any]]) -> None:
     table = Table()
     for name in rows[0]:
         table.add_column(name, justify="right")
@@ -242,16 +265,30 @@ def main() -> None:
     on = device.choose(chosen.device)
     cpu = on.place.type == "cpu"
     rows = rows_of(tts_core.EMBEDDED_MODEL, on.place, [300, 500, 700, 1000], [7, 16, 32], chosen.rounds)
-    result: dict = {"device": on.reason, "threads": torch.get_num_threads(), "torch": torch.__version__, "machine": platform.processor() or platform.machine()}
+    result: dict[str, Any] = {
+        "device": on.reason,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
+    }
     if cpu:
         result["whole chunk, embedded model"] = whole_chunk(tts_core.EMBEDDED_MODEL, 3 * chosen.rounds)
     if chosen.base or not cpu:
         with tempfile.TemporaryDirectory() as folder:
             base = base_folder(Path(folder) / "base")
             # On a CPU a step of the base model takes seconds, and longer ones say nothing more.
-            rows += rows_of(base, on.place, [300] if cpu else [300, 700, 1000, 2000], [7] if cpu else [7, 16, 32], 2 if cpu else chosen.rounds)
+            rows += rows_of(
+                base,
+                on.place,
+                [300] if cpu else [300, 700, 1000, 2000],
+                [7] if cpu else [7, 16, 32],
+                2 if cpu else chosen.rounds,
+            )
             if cpu:
-                result["base model, MB"] = {way: memory_of(base, way) for way in dict.fromkeys(("upstream", "float32", str(on.dtype).removeprefix("torch.")))}
+                result["base model, MB"] = {
+                    way: memory_of(base, way)
+                    for way in dict.fromkeys(("upstream", "float32", str(on.dtype).removeprefix("torch.")))
+                }
     result["rows"] = rows
     show(rows)
     RESULTS.mkdir(exist_ok=True)

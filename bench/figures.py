@@ -12,21 +12,26 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import httpx
 import numpy as np
 import torch
 import uvicorn
 
-import audio
 import tts_core
-from sampler import Sampler
-from vocoder import Vocoder
+from bench.launcher import Server
+from engine.sampler import Sampler
+from engine.vocoder import Vocoder
+from speech import audio
+from speech.request import Speech
 
 ROOT = Path(__file__).parents[1]
 TEXT_200 = (
@@ -34,8 +39,8 @@ TEXT_200 = (
     "played near the old mill, while their mother read a thick book in the shade of a birch."
 )
 TEXT_10_SECONDS = (
-    "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel, but nobody knew why. "
-    "The judge listened to both sides of the story before lunch."
+    "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel, but nobody knew "
+    "why. The judge listened to both sides of the story before lunch."
 )
 TEXT_LONG = TEXT_200 + " " + TEXT_10_SECONDS + " " + TEXT_200 + " " + TEXT_10_SECONDS
 UPSTREAM_LOAD = """
@@ -52,24 +57,13 @@ utils_infer.load_model(DiT, arch, folder + "/model.safetensors", vocab_file=fold
 @contextmanager
 def served() -> Iterator[tuple[str, float]]:
     """`uvicorn app:app` as users run it; its address and the seconds from exec to the first 200 on /ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "uvicorn", "app:app", "--port", str(port), "--log-level", "warning"], cwd=ROOT)
-    try:
-        while True:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                if process.poll() is not None or time.perf_counter() - began > 120:
-                    raise
-                time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}", time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait(30)
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder) / "log", "app:app", "--log-level", "warning")
+        ready = server.start()
+        try:
+            yield server.address, ready
+        finally:
+            server.stop()
 
 
 def ask(client: httpx.Client, address: str, text: str) -> tuple[float, float, float]:
@@ -91,11 +85,12 @@ def ask(client: httpx.Client, address: str, text: str) -> tuple[float, float, fl
 
 
 def shares_outside_the_model(text: str, rounds: int) -> list[float]:
-    """Of a request's time, as its client sees it, what passed outside solver and vocoder. The server runs in this process."""
+    """Of a request's time, as its client sees it, what passed outside solver and vocoder. The server runs in this
+    process."""
     inside = 0.0
     solve, vocode = Sampler.solve, Vocoder.samples
 
-    def timed_solve(*inputs):
+    def timed_solve(*inputs: Any) -> Generator[None, None, torch.Tensor]:
         nonlocal inside
         steps = solve(*inputs)
         while True:
@@ -103,45 +98,51 @@ def shares_outside_the_model(text: str, rounds: int) -> list[float]:
             try:
                 next(steps)
             except StopIteration as end:
-                return end.value
+                mel: torch.Tensor = end.value
+                return mel
             finally:
                 inside += time.perf_counter() - began
             yield
 
-    def timed_vocode(*inputs):
+    def timed_vocode(*inputs: Any) -> torch.Tensor:
         nonlocal inside
         began = time.perf_counter()
         wave = vocode(*inputs)
         inside += time.perf_counter() - began
         return wave
 
-    Sampler.solve, Vocoder.samples = timed_solve, timed_vocode  # type: ignore[method-assign]
-    try:
-        import app
+    shares = []
+    timed = patch.object(Sampler, "solve", timed_solve), patch.object(Vocoder, "samples", timed_vocode)
+    with timed[0], timed[1], served_here() as address, httpx.Client(timeout=300) as client:
+        for _ in range(rounds + 1):
+            inside = 0.0
+            whole = ask(client, address, text)[1]
+            shares.append(1 - inside / whole)
+    return shares[1:]  # without the first, which also opens the connection
 
-        with socket.socket() as listening, httpx.Client(timeout=300) as client:
-            listening.bind(("127.0.0.1", 0))
-            server = uvicorn.Server(uvicorn.Config(app.app, log_level="warning"))
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-            thread.start()
-            while not server.started:
-                time.sleep(0.01)
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            shares = []
-            for _ in range(rounds + 1):
-                inside = 0.0
-                whole = ask(client, address, text)[1]
-                shares.append(1 - inside / whole)
+
+@contextmanager
+def served_here() -> Iterator[str]:
+    """The same server in a thread of this process; its address."""
+    import app
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app.app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
             server.should_exit = True
             thread.join()
-            return shares[1:]  # without the first, which also opens the connection
-    finally:
-        Sampler.solve, Vocoder.samples = solve, vocode  # type: ignore[method-assign]
 
 
 def longest_step(tts: tts_core.TTS, text: str) -> float:
     longest, last = 0.0, time.perf_counter()
-    for _ in tts.speak(tts.plan(tts_core.Speech(text, seed=1))):
+    for _ in tts.speak(tts.plan(Speech(text, seed=1))):
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
     return longest
@@ -188,7 +189,7 @@ def main() -> None:
     outside = shares_outside_the_model(TEXT_10_SECONDS, chosen.rounds)
     tts = tts_core.TTS()
     step = longest_step(tts, TEXT_LONG)
-    seconds = tts.plan(tts_core.Speech(TEXT_10_SECONDS, seed=1)).seconds
+    seconds = tts.plan(Speech(TEXT_10_SECONDS, seed=1)).seconds
     median = statistics.median
     rows = [
         ("ready after exec, s", median(ready), max(ready)),
@@ -204,10 +205,21 @@ def main() -> None:
     print(f"{'':52s} {'median':>8s} {'worst/p95':>10s}")
     for name, middle, worst in rows:
         print(f"{name:52s} {middle:8.3f} {worst:10.3f}")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    print(json.dumps({name.strip(): round(middle, 4) for name, middle, _ in rows} | {
-        "machine": f"{_processor()}, {os.cpu_count()} cores", "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "python": platform.python_version(), "commit": commit}))  # fmt: skip
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    print(
+        json.dumps(
+            {name.strip(): round(middle, 4) for name, middle, _ in rows}
+            | {
+                "machine": f"{_processor()}, {os.cpu_count()} cores",
+                "threads": torch.get_num_threads(),
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "commit": commit,
+            }
+        )
+    )
 
 
 def _processor() -> str:

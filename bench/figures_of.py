@@ -1,7 +1,9 @@
-"""Lists of seconds to figures: quantiles, medians with the interval they are known to, paired ratios. Knows no servers."""
+"""Lists of seconds to figures: quantiles, medians with the interval they are known to, paired ratios. Knows no
+servers."""
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +18,22 @@ def quantiles(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def median(values: Sequence[float]) -> dict[str, float] | None:
-    """The median, the 95 % interval it lies in (order statistics, no assumption about the distribution), and the middle 90 % of the values."""
+    """The median, the 95 % interval it lies in (order statistics, no assumption about the distribution), and the middle
+    90 % of the values."""
     if not values:
         return None
     ordered = sorted(values)
     reach = 0.98 * len(ordered) ** 0.5
     low, high = max(0, int(len(ordered) / 2 - reach)), min(len(ordered) - 1, int(len(ordered) / 2 + reach))
     p5, p95 = np.quantile(ordered, [0.05, 0.95]).tolist()
-    return {"median": statistics.median(ordered), "low": ordered[low], "high": ordered[high], "p5": p5, "p95": p95, "n": len(ordered)}
+    return {
+        "median": statistics.median(ordered),
+        "low": ordered[low],
+        "high": ordered[high],
+        "p5": p5,
+        "p95": p95,
+        "n": len(ordered),
+    }
 
 
 def paired(mine: dict[int, float], theirs: dict[int, float]) -> list[float]:
@@ -31,7 +41,7 @@ def paired(mine: dict[int, float], theirs: dict[int, float]) -> list[float]:
     return [mine[visit] / theirs[visit] for visit in mine if visit in theirs]
 
 
-def summary(tally: Tally, direct: Tally) -> dict:
+def summary(tally: Tally, direct: Tally) -> dict[str, Any]:
     """One rival's row: seconds, MB, and ratios of this rival over direct."""
     rounds = tally.rounds
     return {
@@ -43,8 +53,10 @@ def summary(tally: Tally, direct: Tally) -> dict:
         "pss_mb": median(list(tally.pss.values())),
         "cold_first": median(tally.cold_first),
         "cold_last": median(tally.cold_last),
-        "first": {"1": quantiles([r["first"] for r in rounds])} | {str(n): quantiles(wave["first"]) for n, wave in tally.waves.items()},
-        "last": {"1": quantiles([r["last"] for r in rounds])} | {str(n): quantiles(wave["last"]) for n, wave in tally.waves.items()},
+        "first": {"1": quantiles([r["first"] for r in rounds])}
+        | {str(n): quantiles(wave["first"]) for n, wave in tally.waves.items()},
+        "last": {"1": quantiles([r["last"] for r in rounds])}
+        | {str(n): quantiles(wave["last"]) for n, wave in tally.waves.items()},
         "inprocess": quantiles([r["inprocess"] for r in rounds]),
         "overhead": median([r["last"] - r["inprocess"] for r in rounds]),
         "overhead_p99": float(np.quantile([r["last"] - r["inprocess"] for r in rounds], 0.99)) if rounds else None,
@@ -64,11 +76,11 @@ def summary(tally: Tally, direct: Tally) -> dict:
     }
 
 
-def everyone(tallies: dict[str, Tally]) -> dict[str, dict]:
+def everyone(tallies: dict[str, Tally]) -> dict[str, dict[str, Any]]:
     return {name: summary(tally, tallies["direct"]) for name, tally in tallies.items()}
 
 
-def standing(tallies: dict[str, Tally]) -> dict:
+def standing(tallies: dict[str, Tally]) -> dict[str, Any]:
     """The direct server that stood beside all rivals, against the engine in process: the most pairs of all."""
     rounds = [r for tally in tallies.values() for r in tally.rounds]
     over = [r["direct_last"] - r["inprocess"] for r in rounds]

@@ -1,4 +1,5 @@
-"""The engine without any server: a JSON request per line in, the seconds it took in process out. What every rival is measured against.
+"""The engine without any server: a JSON request per line in, the seconds it took in process out. What every rival is
+measured against.
 
 Try: echo '{"text": "Hello there."}' | python -m bench.inprocess
 """
@@ -8,7 +9,7 @@ import sys
 import time
 
 from bench.layered.front import spoken
-from speech import Speech
+from speech.request import Speech
 from tts_core import TTS
 
 

@@ -1,7 +1,9 @@
-"""What is asked of each rival, and what is kept of the answers. Knows requests and clocks; rivals are processes, figures are lists.
+"""What is asked of each rival, and what is kept of the answers. Knows requests and clocks; rivals are processes,
+figures are lists.
 
-Two yardsticks stay beside the rival under measurement: the engine in a process without a server, and a direct server. Each round asks the
-three of them in turn, so every figure has its partner of the same moment; the direct server among the rivals is the control.
+Two yardsticks stay beside the rival under measurement: the engine in a process without a server, and a direct server.
+Each round asks the three of them in turn, so every figure has its partner of the same moment; the direct server among
+the rivals is the control.
 """
 
 import contextlib
@@ -13,13 +15,19 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.client import Client, at_once, health_waits
-from bench.rivals import BY_NAME, Rival, Server, environment, serving
+from bench.rivals import BY_NAME, Rival, Running, environment, serving
 
-REQUEST = {"text": "Good evening. The river is quiet tonight, the boats are back, and the old mill stands in the mist until the morning.", "seed": 1}
+REQUEST = {
+    "text": "Good evening. The river is quiet tonight, the boats are back, and the old mill stands in the mist "
+    "until the morning.",
+    "seed": 1,
+}
 LISTENING = {
-    "text": "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel, but nobody knew why.",
+    "text": "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel, "
+    "but nobody knew why.",
     "seed": 2,
 }
 WARM_REQUESTS = 2
@@ -66,7 +74,9 @@ class Tally:
     cold_first: list[float] = field(default_factory=list)
     cold_last: list[float] = field(default_factory=list)
     rounds: list[dict[str, float]] = field(default_factory=list)  # inprocess, direct_first, direct_last, first, last
-    waves: dict[int, dict[str, list[float]]] = field(default_factory=lambda: defaultdict(lambda: {"first": [], "last": []}))
+    waves: dict[int, dict[str, list[float]]] = field(
+        default_factory=lambda: defaultdict(lambda: {"first": [], "last": []})
+    )
     health: list[float] = field(default_factory=list)
     cpu_seconds: float = 0.0
     cpu_requests: int = 0
@@ -81,19 +91,26 @@ class InProcess:
 
     def __init__(self, engine: str, folder: str):
         variables, home = environment(engine, folder)
-        self._process = subprocess.Popen([sys.executable, "-m", "bench.inprocess"], cwd=home, env=variables, text=True, stdin=subprocess.PIPE,
-                                         stdout=subprocess.PIPE)  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.inprocess"],
+            cwd=home,
+            env=variables,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         self.about = self._read()
 
-    def _read(self) -> dict:
+    def _read(self) -> dict[str, Any]:
         assert self._process.stdout
-        return json.loads(self._process.stdout.readline())
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return told
 
-    def seconds(self, wanted: dict) -> float:
+    def seconds(self, wanted: dict[str, Any]) -> float:
         assert self._process.stdin
         self._process.stdin.write(json.dumps(wanted) + "\n")
         self._process.stdin.flush()
-        return self._read()["seconds"]
+        return float(self._read()["seconds"])
 
     def close(self) -> None:
         assert self._process.stdin and self._process.stdout
@@ -102,8 +119,16 @@ class InProcess:
         self._process.wait(10)
 
 
-def run(engine: str, rivals: list[Rival], scale: Scale, deadline: float, began: Callable[[str], None], done: Callable[[], None]) -> dict[str, Tally]:
-    """Every rival's tally. Visits that would begin after `deadline` (time.monotonic) are left out; a tally's visits tell."""
+def run(
+    engine: str,
+    rivals: list[Rival],
+    scale: Scale,
+    deadline: float,
+    began: Callable[[str], None],
+    done: Callable[[], None],
+) -> dict[str, Tally]:
+    """Every rival's tally. Visits that would begin after `deadline` (time.monotonic) are left out; a tally's visits
+    tell."""
     tallies = {rival.name: Tally() for rival in rivals}
     with yardsticks(engine) as (inprocess, direct):
         for visit, rival in schedule(rivals, scale):
@@ -122,7 +147,11 @@ def schedule(rivals: list[Rival], scale: Scale) -> Iterator[tuple[int, Rival]]:
     """Round after round, each begun by another rival; who starts slowly is left out of most."""
     every = max(1, scale.visits // scale.slow_visits)
     for visit in range(scale.visits):
-        here = [rival for rival in rivals if not rival.slow_start or (visit % every == 0 and visit // every < scale.slow_visits)]
+        here = [
+            rival
+            for rival in rivals
+            if not rival.slow_start or (visit % every == 0 and visit // every < scale.slow_visits)
+        ]
         at = visit % max(1, len(here))
         yield from ((visit, rival) for rival in here[at:] + here[:at])
 
@@ -142,7 +171,9 @@ def yardsticks(engine: str) -> Iterator[tuple[InProcess, Client]]:
             inprocess.close()
 
 
-def _visit(visit: int, rival: Rival, engine: str, scale: Scale, tally: Tally, inprocess: InProcess, direct: Client) -> None:
+def _visit(
+    visit: int, rival: Rival, engine: str, scale: Scale, tally: Tally, inprocess: InProcess, direct: Client
+) -> None:
     with serving(rival, engine) as server:
         client = Client(server.port)
         cold = client.speak(REQUEST)
@@ -190,7 +221,7 @@ def _round(number: int, client: Client, inprocess: InProcess, direct: Client) ->
     return figures
 
 
-def _count_cpu(server: Server, client: Client, seconds: float, tally: Tally) -> None:
+def _count_cpu(server: Running, client: Client, seconds: float, tally: Tally) -> None:
     before, began = server.cpu_seconds(), time.perf_counter()
     while True:
         client.speak(REQUEST)
@@ -201,7 +232,8 @@ def _count_cpu(server: Server, client: Client, seconds: float, tally: Tally) -> 
 
 
 def most_listeners(port: int, most: int) -> int:
-    """The largest number, up to `most`, that all hear a speech without a gap: doubled until one does, then halved in between."""
+    """The largest number, up to `most`, that all hear a speech without a gap: doubled until one does, then halved in
+    between."""
 
     def all_served(many: int) -> bool:
         return all(heard.gap_free for heard in at_once(port, [LISTENING] * many))

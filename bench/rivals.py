@@ -1,4 +1,5 @@
-"""Who is compared, and each as a process that can be started, watched and stopped. Knows processes, nothing of measuring.
+"""Who is compared, and each as a process that can be started, watched and stopped. Knows processes, nothing of
+measuring.
 
 Try: python -m bench.rivals        (lists them, with what is missing here)
 """
@@ -8,45 +9,35 @@ import ctypes.util
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from bench.client import Client
+from bench.launcher import ROOT, Command, Server, python, uvicorn
 
-ROOT = Path(__file__).parents[1]
 WEIGHTLESS = ROOT / "bench" / "weightless"
 BENTOML = ROOT / "build" / "bentoml" / "bin" / "python"
 """BentoML pins what others here want newer: it lives in an environment of its own (make bench-install)."""
 ENGINES = "weightless", "embedded"
-START_SECONDS, STOP_SECONDS = 120, 20
-
-
-def python(module: str, *options: str) -> Callable[[int], list[str]]:
-    return lambda port: [sys.executable, "-m", module, *(option.format(port=port) for option in options)]
-
-
-def uvicorn(app: str, *options: str) -> Callable[[int], list[str]]:
-    return python("uvicorn", app, "--port", "{port}", *options)
+STOP_SECONDS = 20
 
 
 def bentoml(port: int) -> list[str]:
-    return [str(BENTOML), "-m", "bentoml", "serve", "bench.frameworks.bentoml_tts:Speaker", "--host", "127.0.0.1", "--port", str(port)]
+    service = "bench.frameworks.bentoml_tts:Speaker"
+    return [str(BENTOML), "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
 
 @dataclass(frozen=True)
 class Rival:
     name: str
     what: str
-    command: Callable[[int], list[str]]
+    command: Command
     environment: dict[str, str] = field(default_factory=dict)
     kind: str = "design"  # direct, layer, design, framework, upstream
     layer: str = ""
@@ -72,16 +63,34 @@ class Rival:
         return None
 
 
-def layered(name: str, what: str, layers: str, **rest) -> Rival:
-    return Rival(name, what, uvicorn("bench.layered.pool:app"), {"LAYERS": layers, **rest.pop("environment", {})}, kind="layer", **rest)
+def layered(name: str, what: str, layers: str, **rest: Any) -> Rival:
+    return Rival(
+        name,
+        what,
+        uvicorn("bench.layered.pool:app"),
+        {"LAYERS": layers, **rest.pop("environment", {})},
+        kind="layer",
+        **rest,
+    )
 
 
 ALL_LAYERS = "service,pool,warmup,wrapper,validation,encode"
 RIVALS = [
     Rival("direct", "uvicorn app:app, as users run it", uvicorn("app:app"), kind="direct"),
-    Rival("executor", "direct, each model step in an executor's thread", uvicorn("bench.layered.executor:app"), kind="layer"),
-    Rival("executor, all in it", "the same thread loads the model and plans too", uvicorn("bench.layered.executor:app"), {"ALL": "1"}, kind="layer",
-          engines=("embedded",)),
+    Rival(
+        "executor",
+        "direct, each model step in an executor's thread",
+        uvicorn("bench.layered.executor:app"),
+        kind="layer",
+    ),
+    Rival(
+        "executor, all in it",
+        "the same thread loads the model and plans too",
+        uvicorn("bench.layered.executor:app"),
+        {"ALL": "1"},
+        kind="layer",
+        engines=("embedded",),
+    ),
     layered("whole file", "one model, one executor thread, the reply sent when it is finished", ""),
     layered("+ service", "whole file, with a service layer", "service", layer="service"),
     layered("+ wrapper", "whole file, with a wrapper around the model", "wrapper", layer="wrapper"),
@@ -90,77 +99,124 @@ RIVALS = [
     layered("+ warm-up", "whole file, one sentence spoken before ready", "warmup", layer="warm-up"),
     layered("+ pool", "whole file, two models behind a queue, half of the cores each", "pool", layer="pool"),
     layered("layered", "all of these layers: the set-up that direct replaced", ALL_LAYERS),
-    layered("layered, all cores", "the same, each of the two models computing on all cores", ALL_LAYERS, environment={"THREADS": "all"}, engines=("embedded",)),
+    layered(
+        "layered, all cores",
+        "the same, each of the two models computing on all cores",
+        ALL_LAYERS,
+        environment={"THREADS": "all"},
+        engines=("embedded",),
+    ),
     Rival("queue + thread", "a queue, one worker thread, callers poll", uvicorn("bench.layered.queue_thread:app")),
     Rival("process workers", "two long-lived processes, JSON lines", uvicorn("bench.layered.process_workers:app")),
-    Rival("process per line", "a new process for each request", uvicorn("bench.layered.process_workers:app"), {"WORKERS": "per-line"}),
+    Rival(
+        "process per line",
+        "a new process for each request",
+        uvicorn("bench.layered.process_workers:app"),
+        {"WORKERS": "per-line"},
+    ),
     # A job that waits for room on the machine must not keep the server from stopping.
-    Rival("resource-managed", "priority queue, semaphores, limits, monitor, retries",
-          uvicorn("bench.layered.resource_managed:app", "--timeout-graceful-shutdown", "5")),
+    Rival(
+        "resource-managed",
+        "priority queue, semaphores, limits, monitor, retries",
+        uvicorn("bench.layered.resource_managed:app", "--timeout-graceful-shutdown", "5"),
+    ),
     # On SIGTERM LitServe's main process dies and leaves its workers behind; Ctrl+C ends them.
-    Rival("LitServe", "LitAPI, one worker, streamed", python("bench.frameworks.litserve_tts", "{port}"), kind="framework", needs="litserve",
-          ends_with=signal.SIGINT, slow_start=True),
-    Rival("Ray Serve", "FastAPI ingress, one replica, streamed", python("bench.frameworks.ray_tts", "{port}"), kind="framework", needs="ray", slow_start=True),
-    Rival("BentoML", "service class, one worker, streamed", bentoml, kind="framework", needs="bentoml", ready="/readyz", health="/livez", slow_start=True),
-    Rival("upstream", "F5TTS.infer behind a FastAPI handler, same checkpoint", uvicorn("bench.upstream.handler:app"), kind="upstream",
-          engines=("embedded",), needs="f5_tts", slow_start=True),
-    Rival("upstream, streamed", "what its socket_server does, behind the same handler", uvicorn("bench.upstream.handler:app"), {"STREAM": "1"},
-          kind="upstream", engines=("embedded",), needs="f5_tts", slow_start=True),
-]  # fmt: skip
+    Rival(
+        "LitServe",
+        "LitAPI, one worker, streamed",
+        python("bench.frameworks.litserve_tts", "{port}"),
+        kind="framework",
+        needs="litserve",
+        ends_with=signal.SIGINT,
+        slow_start=True,
+    ),
+    Rival(
+        "Ray Serve",
+        "FastAPI ingress, one replica, streamed",
+        python("bench.frameworks.ray_tts", "{port}"),
+        kind="framework",
+        needs="ray",
+        slow_start=True,
+    ),
+    Rival(
+        "BentoML",
+        "service class, one worker, streamed",
+        bentoml,
+        kind="framework",
+        needs="bentoml",
+        ready="/readyz",
+        health="/livez",
+        slow_start=True,
+    ),
+    Rival(
+        "upstream",
+        "F5TTS.infer behind a FastAPI handler, same checkpoint",
+        uvicorn("bench.upstream.handler:app"),
+        kind="upstream",
+        engines=("embedded",),
+        needs="f5_tts",
+        slow_start=True,
+    ),
+    Rival(
+        "upstream, streamed",
+        "what its socket_server does, behind the same handler",
+        uvicorn("bench.upstream.handler:app"),
+        {"STREAM": "1"},
+        kind="upstream",
+        engines=("embedded",),
+        needs="f5_tts",
+        slow_start=True,
+    ),
+]
 BY_NAME = {rival.name: rival for rival in RIVALS}
 
 
 def environment(engine: str, outputs: str) -> tuple[dict[str, str], Path]:
     """Variables and working folder: who starts in the weightless engine's folder finds its tts_core first."""
     path = [str(ROOT)] if engine == "embedded" else [str(WEIGHTLESS), str(ROOT)]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "TTS_OUTPUTS": outputs}, ROOT if engine == "embedded" else WEIGHTLESS
+    return os.environ | {
+        "PYTHONPATH": os.pathsep.join(path),
+        "TTS_OUTPUTS": outputs,
+    }, ROOT if engine == "embedded" else WEIGHTLESS
 
 
-class Server:
-    """A rival's process with everything it has started."""
+class Running:
+    """A rival's process with everything it has started; ready when it is made."""
 
     def __init__(self, rival: Rival, engine: str, folder: str, **more: str):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.rival, self._log = rival, Path(folder) / "log"
         variables, home = environment(engine, folder)
-        began = time.perf_counter()
-        with self._log.open("w") as log:
-            self.process = subprocess.Popen(rival.command(self.port), cwd=home, env=variables | rival.environment | more, stdout=log, stderr=log,
-                                            start_new_session=True)  # fmt: skip
+        self.rival, wanted = rival, variables | rival.environment | more
+        self._server = Server(
+            Path(folder) / "log",
+            command=rival.command,
+            folder=home,
+            ready=rival.ready,
+            own_session=True,
+            **{name: value for name, value in wanted.items() if os.environ.get(name) != value},
+        )
+        self.port = self._server.port
         self._known: dict[int, psutil.Process] = {}
         try:
-            self.ready_seconds = self._wait(began)
+            self.ready_seconds = self._server.start()
         except BaseException:
-            self.stop()
+            self._kill_group()
             raise
-
-    def _wait(self, began: float) -> float:
-        client = Client(self.port)
-        while True:
-            if self.process.poll() is not None or time.perf_counter() - began > START_SECONDS:
-                raise RuntimeError(f"{self.rival.name} did not start:\n{self.log[-3000:]}")
-            try:
-                if client.get(self.rival.ready)[0] == 200:
-                    return time.perf_counter() - began
-            except OSError:
-                pass
-            finally:
-                client.close()
-            time.sleep(0.005)
 
     @property
     def log(self) -> str:
-        return self._log.read_text(errors="replace")
+        return self._server.log
 
     def tree(self) -> list[psutil.Process]:
         """The process and its descendants, alive."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
+            root = psutil.Process(self._server.process.pid)
             for process in [root, *root.children(recursive=True)]:
                 self._known.setdefault(process.pid, process)
-        return [process for process in self._known.values() if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        return [
+            process
+            for process in self._known.values()
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
 
     def cpu_seconds(self) -> float:
         """Spent by the tree so far, with those who have ended."""
@@ -172,8 +228,8 @@ class Server:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[dict[str, float]]:
-        """While the body runs: the largest sum of resident and of proportional memory, MB. Pages that processes share count in each one's
-        resident memory, and once in the proportional."""
+        """While the body runs: the largest sum of resident and of proportional memory, MB. Pages that processes share
+        count in each one's resident memory, and once in the proportional."""
         peak = {"rss": 0.0, "pss": 0.0}
         over = threading.Event()
 
@@ -199,31 +255,32 @@ class Server:
     def stop(self) -> bool:
         """Its own signal, and what is left after a while is killed. True when nothing was left."""
         before = self.tree()
-        if self.process.poll() is None:
-            self.process.send_signal(self.rival.ends_with)
         clean = True
         try:
-            self.process.wait(STOP_SECONDS)
+            self._server.stop(self.rival.ends_with, STOP_SECONDS)
         except subprocess.TimeoutExpired:
             clean = False
         _, left = psutil.wait_procs(before, 3)
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        self._kill_group()
         return clean and not left
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._server.process.pid, signal.SIGKILL)
+        self._server.process.wait()
 
 
 @contextlib.contextmanager
-def serving(rival: Rival, engine: str, **more: str) -> Iterator[Server]:
+def serving(rival: Rival, engine: str, **more: str) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-        server = Server(rival, engine, folder, **more)
+        running = Running(rival, engine, folder, **more)
         try:
-            yield server
+            yield running
         finally:
-            server.stop()
+            running.stop()
 
 
 def main() -> None:

@@ -1,22 +1,24 @@
-"""The server with turns as other servers take them: a chunk at a time."""
+"""The server with slots as other servers take them: a chunk at a time."""
 
 import contextlib
+from collections.abc import AsyncGenerator, Iterator
 
 from app import app
-from studio import Studio
+from server.scheduler import BackgroundTask, Item, PlaybackDeadline, Scheduler
 
 __all__ = ["app"]
 
 
-async def speak(self, plan, who):
-    speech = self.tts.speak(plan)
+async def drive(
+    self: Scheduler, generator: Iterator[Item | None], who: PlaybackDeadline | BackgroundTask
+) -> AsyncGenerator[Item | None]:
     with contextlib.suppress(StopIteration):
         while True:
-            async with self.turns.turn(who):
-                while (samples := next(speech)) is None:
+            async with self.slot(who):
+                while (item := next(generator)) is None:
                     pass
             yield None
-            yield samples
+            yield item
 
 
-Studio.speak = speak  # type: ignore[method-assign,assignment]
+Scheduler.drive = drive  # type: ignore[method-assign]

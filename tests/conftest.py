@@ -1,12 +1,7 @@
 """A real server with the embedded model, once for all tests; small random checkpoints where only lengths and errors matter."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +14,12 @@ from films import film, out
 from safetensors.torch import save_file
 
 import tts_core
-from sampler import Read, Sampler, finished
+from bench.launcher import Server
+from engine.sampler import Read, Sampler
+from engine.stepping import run_to_end
 
-__all__ = ["film", "out"]  # fixtures of the subtitle client
+__all__ = ["Server", "film", "out"]  # fixtures of the subtitle client
 ROOT = Path(__file__).parents[1]
-READY_SECONDS = 60
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789"
 
 
@@ -36,51 +32,19 @@ def pytest_unconfigure(config) -> None:
         print(json.dumps(FIGURES))
 
 
-class Server:
-    """`uvicorn app:app` as a user starts it, on a free port, its jobs beside its log."""
-
-    def __init__(self, log: Path, app: str = "app:app", *options: str, **environment: str):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self._log, self._command = log, [sys.executable, "-m", "uvicorn", app, "--port", str(self.port), *options]
-        self._environment = os.environ | {"TTS_OUTPUTS": str(log.parent / "outputs")} | environment
-
-    def start(self, **environment: str) -> None:
-        """Returns when it is ready."""
-        with self._log.open("a") as out:
-            self.process = subprocess.Popen(self._command, cwd=ROOT, stdout=out, stderr=out, env=self._environment | environment)
-        end = time.monotonic() + READY_SECONDS
-        while True:
-            assert self.process.poll() is None and time.monotonic() < end, self._log.read_text()
-            try:
-                if httpx.get(f"{self.address}/ready").status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.05)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self) -> int:
-        """The exit status after SIGTERM."""
-        self.process.terminate()
-        return self.process.wait(60)
-
-
 @contextmanager
-def serving(log: Path, app: str = "app:app", clean: bool = True, options: tuple[str, ...] = (), **environment: str) -> Iterator[str]:
+def serving(
+    log: Path, app: str = "app:app", clean: bool = True, options: tuple[str, ...] = (), **environment: str
+) -> Iterator[str]:
     """A server that ends with 0; yields its address. A `clean` one leaves no traceback in its log."""
-    server = Server(log, app, *options, **environment)
-    server.start()
+    server = Server(log, app, *options)
+    server.start(**environment)
     try:
         yield server.address
     finally:
         code = server.stop()
-    assert code == 0, log.read_text()
-    assert ("Traceback" in log.read_text()) != clean, log.read_text()
+    assert code == 0, server.log
+    assert ("Traceback" in server.log) != clean, server.log
 
 
 @pytest.fixture(scope="session")
@@ -105,12 +69,20 @@ def small_checkpoint(folder: Path, tokenizer: str = "char", vocab: str = LETTERS
     from f5_tts.model.backbones.dit import DiT
 
     torch.manual_seed(3)
-    shape = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=True, pe_attn_head=None) | arch
+    shape = (
+        dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=True, pe_attn_head=None)
+        | arch
+    )
     model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=100)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({f"ema_model.transformer.{k}": v.clone() for k, v in model.state_dict().items()}, folder / "model.safetensors")
+    save_file(
+        {f"ema_model.transformer.{k}": v.clone() for k, v in model.state_dict().items()}, folder / "model.safetensors"
+    )
     (folder / "vocab.txt").write_text("".join(f"{c}\n" for c in vocab))
-    config = {"model": {"name": folder.name, "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": tokenizer, "cfg_strength": 2.0}}
+    config = {
+        "model": {"name": folder.name, "backbone": "DiT", "arch": shape},
+        "direct": {"tokenizer": tokenizer, "cfg_strength": 2.0},
+    }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     shutil.copytree(ROOT / "models" / "tiny" / "vocoder", folder / "vocoder", dirs_exist_ok=True)
     return folder
@@ -123,8 +95,8 @@ def held(weights: dict[str, torch.Tensor]) -> Read:
 
 @torch.inference_mode()
 def solved(sampler: Sampler, *inputs) -> torch.Tensor:
-    """The mel, whatever breaths are taken on the way."""
-    return finished(sampler.solve(*inputs))
+    """The mel, whatever yields are on the way."""
+    return run_to_end(sampler.solve(*inputs))
 
 
 @pytest.fixture(scope="session")

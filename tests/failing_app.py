@@ -9,7 +9,7 @@ speak = TTS.speak
 
 
 def breaking(self, plan):
-    if len(plan.lines) == 1:
+    if len(plan.chunks) == 1:
         raise RuntimeError("the model broke before the first sample")
     sound = 0
     for samples in speak(self, plan):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ def command(film: Path, out: Path, *options: str, servers: list[str]) -> list[st
     return [sys.executable, str(ROOT / "tts_worker.py"), "--srt", str(film), "--output", str(out), *named, *options]
 
 
-def work(film: Path, out: Path, *options: str, servers: list[Scripted] | list[str], expect: int = 0, timeout: float = 60) -> subprocess.CompletedProcess:
+def work(
+    film: Path, out: Path, *options: str, servers: list[Scripted] | list[str], expect: int = 0, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
     urls = [server if isinstance(server, str) else server.url for server in servers]
     done = subprocess.run(command(film, out, *options, servers=urls), capture_output=True, text=True, timeout=timeout)
     assert done.returncode == expect, done.stdout + done.stderr
@@ -31,9 +34,12 @@ def work(film: Path, out: Path, *options: str, servers: list[Scripted] | list[st
 
 
 @contextlib.contextmanager
-def working(film: Path, out: Path, *options: str, servers: list[Scripted]) -> Iterator[subprocess.Popen]:
+def working(film: Path, out: Path, *options: str, servers: list[Scripted]) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        command(film, out, *options, servers=[server.url for server in servers]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(film, out, *options, servers=[server.url for server in servers]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         yield process
@@ -55,17 +61,18 @@ def make_film(file: Path, texts: list[str], slot: float = 2.0, speaks: float = 1
 
 
 @pytest.fixture
-def film(tmp_path) -> Path:
+def film(tmp_path: Path) -> Path:
     return make_film(tmp_path / "film.srt", [f"Line {i}." for i in range(12)])
 
 
 @pytest.fixture
-def out(tmp_path) -> Path:
+def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def checkpoint(out: Path) -> dict:
-    return json.loads((out / ".checkpoint.json").read_text())
+def checkpoint(out: Path) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads((out / ".checkpoint.json").read_text())
+    return kept
 
 
 def sounds(out: Path) -> dict[str, bytes]:

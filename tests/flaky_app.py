@@ -1,13 +1,13 @@
 """The server with a model that fails as its texts say, and short pauses between retries."""
 
-import jobs
 from app import app
+from server.jobs import runner as jobs
 from tts_core import TTS
 
 __all__ = ["app"]
 
 jobs.BACK_OFF_SECONDS = 0.1, 0.1, 0.1  # type: ignore[assignment]
-jobs.LOOK_SECONDS = 0.05
+jobs.POLL_SECONDS = 0.05
 speak, left = TTS.speak, {"Twice.": 2, "Often.": 99}
 
 

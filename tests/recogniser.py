@@ -7,7 +7,7 @@ import numpy as np
 import soxr
 from pocketsphinx import Decoder
 
-import audio
+from speech import audio
 
 RATE = 16_000
 

@@ -1,4 +1,6 @@
-"""A server that speaks as it is told to: a tone per text, delays, truncated replies, JSON errors, downtime. Not part of the product."""
+"""A server that speaks as it is told to: a tone per text, delays, truncated and endless replies, JSON errors, downtime.
+
+Not part of the product."""
 
 import asyncio
 import hashlib
@@ -10,6 +12,7 @@ import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -19,7 +22,7 @@ SECONDS_PER_CHARACTER = 0.05
 SILENT_SECONDS = 0.12
 """Before the tone, as a real voice has."""
 
-Script = Callable[["Scripted", dict], "Reply | float | None"]
+Script = Callable[["Scripted", dict[str, Any]], "Reply | float | None"]
 
 
 @dataclass
@@ -32,13 +35,15 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     cut: int | None = None
     """Bytes after which the connection is dropped."""
+    endless: bytes = b""
+    """Sent again and again behind the body, until the client leaves."""
 
 
 def natural_seconds(text: str) -> float:
     return round(0.3 + SECONDS_PER_CHARACTER * len(text), 3)
 
 
-def speech(line: dict) -> bytes:
+def speech(line: dict[str, Any]) -> bytes:
     """A WAV file that differs with everything asked for; its length is the text's, or the duration."""
     seconds = line.get("duration") or natural_seconds(line["text"]) / line.get("speed", 1.0)
     silence = np.zeros(round(SILENT_SECONDS * RATE))
@@ -63,13 +68,17 @@ class Scripted:
         tells_lengths: bool = True,
         refuses: str = "",
         natural: Callable[[str], float] = natural_seconds,
+        health: Reply | None = None,
     ):
         self.script, self.model, self.voices = script, model, voices or ["default", "rms"]
         self.tells_lengths, self.refuses, self.natural = tells_lengths, refuses, natural
-        self.asked: list[dict] = []
+        self.health = health
+        """Instead of its model and voices."""
+        self.sent_bytes = 0
+        self.asked: list[dict[str, Any]] = []
         self.spans: list[tuple[float, float]] = []
         """When each cue's request began and ended."""
-        self.spoken: list[dict] = []
+        self.spoken: list[dict[str, Any]] = []
         """Sent to the last byte."""
         self.heads, self.broken_heads = 0, 0
         self.now, self.most = 0, 0
@@ -105,7 +114,9 @@ class Scripted:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 method, target, _ = head[0].split()
-                length = next((int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0)
+                length = next(
+                    (int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0
+                )
                 body = await reader.readexactly(length)
                 if not await self._answer(method, target, body, writer):
                     return
@@ -117,7 +128,13 @@ class Scripted:
 
     async def _answer(self, method: str, target: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
         if target == "/health":
-            return await self._send(writer, Reply(body=json.dumps({"model": self.model, "voices": self.voices}).encode(), kind="application/json"))
+            return await self._send(
+                writer,
+                self.health
+                or Reply(
+                    body=json.dumps({"model": self.model, "voices": self.voices}).encode(), kind="application/json"
+                ),
+            )
         if method == "HEAD":
             self.heads += 1
             if self.heads <= self.broken_heads:
@@ -148,10 +165,16 @@ class Scripted:
         return sent
 
     async def _send(self, writer: asyncio.StreamWriter, reply: Reply, bodiless: bool = False) -> bool:
-        headers = {"content-type": reply.kind, "content-length": str(len(reply.body))} | reply.headers
-        writer.write("\r\n".join([f"HTTP/1.1 {reply.status} scripted", *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode())
+        length = {"connection": "close"} if reply.endless else {"content-length": str(len(reply.body))}
+        headers = {"content-type": reply.kind} | length | reply.headers
+        fields = [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join([f"HTTP/1.1 {reply.status} scripted", *fields, "", ""]).encode())
         writer.write(b"" if bodiless else reply.body[: reply.cut])
         await writer.drain()
+        while reply.endless:
+            writer.write(reply.endless)
+            self.sent_bytes += len(reply.endless)
+            await writer.drain()  # ends with ConnectionError
         return reply.cut is None
 
     def close(self) -> None:
@@ -162,7 +185,7 @@ class Scripted:
 
 
 @contextmanager
-def scripted(script: Script | None = None, **behaviour) -> Iterator[Scripted]:
+def scripted(script: Script | None = None, **behaviour: Any) -> Iterator[Scripted]:
     server = Scripted(script, **behaviour)
     server._thread.start()
     server.up()

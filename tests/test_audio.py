@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-import audio
 import tts_core
-import vocoder
-from mel import log_mel
+from engine import vocoder
+from engine.mel import log_mel
+from speech import audio
 
 
 def test_log_mel_is_upstreams():

@@ -1,4 +1,5 @@
-"""The bench's rivals keep one contract, so that what is compared is comparable; what each is known for really happens. No timings here."""
+"""The bench's rivals keep one contract, so that what is compared is comparable; what each is known for really happens.
+No timings here."""
 
 import asyncio
 import concurrent.futures
@@ -14,15 +15,18 @@ import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import tts_core
 from bench import report
 from bench.client import Client, Heard, ask, at_once
+from bench.launcher import ROOT
 from bench.layered import resource_managed
-from bench.rivals import BY_NAME, RIVALS, ROOT, Server, environment, serving
-from speech import Speech
+from bench.rivals import BY_NAME, RIVALS, Running, environment, serving
+from speech.request import Speech
 
 TEXT = "Good evening. The river is quiet tonight, and the old mill stands in the mist."
 _spec = importlib.util.spec_from_file_location("weightless_core", ROOT / "bench" / "weightless" / "tts_core.py")
@@ -32,10 +36,10 @@ sys.modules["weightless_core"] = weightless  # its dataclasses look themselves u
 _spec.loader.exec_module(weightless)
 
 
-def expected(wanted: dict) -> np.ndarray:
+def expected(wanted: dict[str, Any]) -> np.ndarray:
     """int16 samples that the weightless engine speaks."""
     tts = weightless.TTS()
-    samples = np.concatenate([piece for piece in tts.speak(tts.plan(Speech(**wanted))) if piece is not None])
+    samples = np.concatenate(list(tts.samples(tts.plan(Speech(**wanted)))))
     return (samples * 32767).round().astype(np.int16)
 
 
@@ -47,7 +51,7 @@ def samples_of(heard: Heard) -> np.ndarray:
     return samples
 
 
-def assert_spoken(heard: Heard, wanted: dict) -> None:
+def assert_spoken(heard: Heard, wanted: dict[str, Any]) -> None:
     """libsndfile rounds another way: one step of 65536 is allowed."""
     mine, theirs = samples_of(heard), expected(wanted)
     assert len(mine) == len(theirs)
@@ -56,7 +60,7 @@ def assert_spoken(heard: Heard, wanted: dict) -> None:
 
 
 @contextlib.contextmanager
-def started(name: str, **more: str) -> Iterator[Server]:
+def started(name: str, **more: str) -> Iterator[Running]:
     if BY_NAME[name].missing:
         pytest.skip(str(BY_NAME[name].missing))
     with serving(BY_NAME[name], "weightless", **more) as server:
@@ -64,7 +68,7 @@ def started(name: str, **more: str) -> Iterator[Server]:
 
 
 @pytest.mark.parametrize("name", [rival.name for rival in RIVALS if "weightless" in rival.engines])
-def test_a_rival_speaks_what_it_is_asked_and_ten_at_once(name):
+def test_a_rival_speaks_what_it_is_asked_and_ten_at_once(name: str) -> None:
     texts = [f"{TEXT} {' '.join(['Again.'] * number)}" for number in range(10)]
     wanted = [{"text": text, "seed": number, "speed": 1.5} for number, text in enumerate(texts)]
     with started(name) as server:
@@ -74,7 +78,9 @@ def test_a_rival_speaks_what_it_is_asked_and_ten_at_once(name):
         for heard, one in zip(at_once(server.port, wanted), wanted, strict=True):
             assert_spoken(heard, one)
         client.close()
-        torch = [process.pid for process in server.tree() if "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()]
+        torch = [
+            process.pid for process in server.tree() if "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
+        ]
         assert not torch, "the weightless engine runs without torch"
         assert server.stop(), f"did not stop cleanly:\n{server.log[-2000:]}"
 
@@ -82,12 +88,12 @@ def test_a_rival_speaks_what_it_is_asked_and_ten_at_once(name):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [rival.name for rival in RIVALS])
-def test_with_the_embedded_model_all_speak_equally_long(name, tts):
+def test_with_the_embedded_model_all_speak_equally_long(name: str, tts: tts_core.TTS) -> None:
     rival = BY_NAME[name]
     if rival.missing:
         pytest.skip(rival.missing)
     plan = tts.plan(Speech(TEXT, seed=3))
-    joins = 3600 * (len(plan.lines) - 1) if name == "upstream, streamed" else 0  # no cross-fades there
+    joins = 3600 * (len(plan.chunks) - 1) if name == "upstream, streamed" else 0  # no cross-fades there
     with serving(rival, "embedded") as server:
         client = Client(server.port)
         assert len(samples_of(client.speak({"text": TEXT, "seed": 3}))) == plan.samples + joins
@@ -96,14 +102,14 @@ def test_with_the_embedded_model_all_speak_equally_long(name, tts):
         client.close()
 
 
-def test_what_a_gap_is():
+def test_what_a_gap_is() -> None:
     second = 48_000
     assert Heard(first=1.0, arrivals=[(1.0, second), (1.9, 2 * second), (2.9, 3 * second)]).gap_free
     assert not Heard(first=1.0, arrivals=[(1.0, second), (2.1, 2 * second)]).gap_free, "0.1 s of silence"
     assert not Heard(first=2.1, arrivals=[(2.1, 9 * second)]).gap_free, "the whole file, too late"
 
 
-def test_a_killed_worker_is_replaced_and_its_line_spoken():
+def test_a_killed_worker_is_replaced_and_its_line_spoken() -> None:
     wanted = {"text": TEXT, "seed": 1}
     with started("process workers", SLEEP_MS="80") as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
         asking, health = pool.submit(ask, server.port, wanted), Client(server.port)
@@ -120,9 +126,12 @@ def test_a_killed_worker_is_replaced_and_its_line_spoken():
         health.close()
 
 
-def test_a_worker_that_hangs_is_replaced_and_its_line_spoken():
+def test_a_worker_that_hangs_is_replaced_and_its_line_spoken() -> None:
     wanted = {"text": TEXT, "seed": 1}
-    with started("process workers", SLEEP_MS="30", LINE_SECONDS="2") as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+    with (
+        started("process workers", SLEEP_MS="30", LINE_SECONDS="2") as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
         asking, health = pool.submit(ask, server.port, wanted), Client(server.port)
         os.kill(busy_worker(health), signal.SIGSTOP)
         assert_spoken(asking.result(30), wanted)
@@ -133,13 +142,13 @@ def test_a_worker_that_hangs_is_replaced_and_its_line_spoken():
 def busy_worker(health: Client) -> int:
     end = time.monotonic() + 10
     while True:
-        busy = [worker["pid"] for worker in health.read("/health")["workers"] if worker["busy"]]
+        busy: list[int] = [worker["pid"] for worker in health.read("/health")["workers"] if worker["busy"]]
         if busy:
             return busy[0]
         assert time.monotonic() < end
 
 
-def test_a_worker_answers_each_line_under_its_id(tmp_path):
+def test_a_worker_answers_each_line_under_its_id(tmp_path: Path) -> None:
     file = tmp_path / "said.wav"
     asked = [
         {"id": 1, "command": "generate", "speech": {"text": TEXT}, "file": str(file)},
@@ -153,15 +162,34 @@ def test_a_worker_answers_each_line_under_its_id(tmp_path):
     ]
     variables, home = environment("weightless", str(tmp_path))
     lines = "".join(json.dumps(one) + "\n" for one in asked)
-    done = subprocess.run([sys.executable, "-m", "bench.layered.worker"], cwd=home, env=variables, input=lines, text=True, capture_output=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.layered.worker"],
+        cwd=home,
+        env=variables,
+        input=lines,
+        text=True,
+        capture_output=True,
+        timeout=30,
+    )
     replies = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(reply["id"], reply["ok"]) for reply in replies] == [(1, False), (2, True), (3, True), (4, False), (5, False), (6, True), (7, True)]
+    assert [(reply["id"], reply["ok"]) for reply in replies] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, False),
+        (5, False),
+        (6, True),
+        (7, True),
+    ]
     assert replies[3]["kind"] == "BadSpeech" and replies[5]["generated"] == 1 and done.returncode == 0
     assert_spoken(Heard(body=file.read_bytes()), {"text": TEXT, "seed": 4})
 
 
-def test_priorities_reorder_what_waits():
-    with started("resource-managed", SLEEP_MS="30", JOBS="1", TTS_PLACES="1") as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
+def test_priorities_reorder_what_waits() -> None:
+    with (
+        started("resource-managed", SLEEP_MS="30", JOBS="1", TTS_PLACES="1") as server,
+        concurrent.futures.ThreadPoolExecutor(8) as pool,
+    ):
         health = Client(server.port)
         first = pool.submit(ask, server.port, {"text": "The first one is under way when the others come. " * 20})
         while not health.read("/status")["running"]:
@@ -175,11 +203,18 @@ def test_priorities_reorder_what_waits():
                 time.sleep(0.005)
         for one in asking:
             one.result(30)
-        assert health.read("/status")["finished"][1:] == ["urgent 2", "urgent 5", "high 3", "normal 1", "normal 4", "low 0"]
+        assert health.read("/status")["finished"][1:] == [
+            "urgent 2",
+            "urgent 5",
+            "high 3",
+            "normal 1",
+            "normal 4",
+            "low 0",
+        ]
         health.close()
 
 
-def test_above_a_limit_jobs_wait_and_do_not_fail():
+def test_above_a_limit_jobs_wait_and_do_not_fail() -> None:
     with started("resource-managed", MEMORY_LIMIT="0") as server, concurrent.futures.ThreadPoolExecutor(8) as pool:
         asking, health = pool.submit(ask, server.port, {"text": TEXT}), Client(server.port)
         with pytest.raises(TimeoutError):
@@ -191,10 +226,10 @@ def test_above_a_limit_jobs_wait_and_do_not_fail():
         assert asking.exception(10) is not None
 
 
-def test_a_broken_job_is_tried_again_and_a_mistake_is_not(monkeypatch):
-    tries = []
+def test_a_broken_job_is_tried_again_and_a_mistake_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
 
-    def broken_twice(tts, speech: Speech) -> np.ndarray:
+    def broken_twice(tts: object, speech: Speech) -> np.ndarray:
         tries.append(speech.text)
         if len(tries) < 3:
             raise RuntimeError("out of memory")
@@ -217,7 +252,7 @@ def test_a_broken_job_is_tried_again_and_a_mistake_is_not(monkeypatch):
     asyncio.run(main())
 
 
-def test_a_queued_request_has_a_status_and_then_a_result():
+def test_a_queued_request_has_a_status_and_then_a_result() -> None:
     with started("queue + thread", SLEEP_MS="5") as server:
         client = Client(server.port)
         accepted = [client.post({"text": f"{TEXT} {number}", "seed": 1, "async": True}) for number in range(4)]
@@ -226,21 +261,46 @@ def test_a_queued_request_has_a_status_and_then_a_result():
             end = time.monotonic() + 10
             while (told := client.read(f"/tts/status/{job['request_id']}"))["status"] in ("queued", "processing"):
                 assert time.monotonic() < end
-            assert told["status"] == "completed" and set(told["result"]) == {"output_path", "sample_rate", "duration", "processing_time"}
+            assert told["status"] == "completed" and set(told["result"]) == {
+                "output_path",
+                "sample_rate",
+                "duration",
+                "processing_time",
+            }
             assert client.get(f"/tts/result/{job['request_id']}")[0] == 200
         assert client.get("/tts/status/nobody")[0] == 404
         client.close()
 
 
-def test_the_bench_runs_and_makes_its_section_anew(tmp_path):
-    readme, results = tmp_path / "README.md", tmp_path / "results.json"
-    readme.write_text(f"# Before\n{report.BEGIN}\nthe last one\n{report.END}\nafter\n")
-    command = [sys.executable, "-m", "bench", "--smoke", "--engines", "weightless", "--rivals", "executor,whole file,+ service", "--results", str(results)]
-    subprocess.run([*command, "--readme", str(readme)], cwd=ROOT, check=True, capture_output=True, timeout=120)
+def test_the_bench_runs_and_makes_its_section_anew(tmp_path: Path) -> None:
+    page, results = tmp_path / "docs" / "benchmarks.md", tmp_path / "results" / "results.json"
+    page.parent.mkdir()
+    page.write_text(f"# Before\n{report.BEGIN}\nthe last one\n{report.END}\nafter\n")
+    command = [sys.executable, "-m", "bench", "--smoke", "--engines", "weightless"]
+    command += ["--rivals", "executor,whole file,+ service", "--results", str(results), "--page", str(page)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
     kept = json.loads(results.read_text())
     rows = kept["engines"]["weightless"]["rivals"]
-    assert set(rows) == {"direct", "executor", "whole file", "+ service"} and all(row["failed"] is None for row in rows.values())
+    assert set(rows) == {"direct", "executor", "whole file", "+ service"}
+    assert not [row["failed"] for row in rows.values() if row["failed"]]
     assert rows["direct"]["first"]["8"]["n"] == 16 and kept["machine"]["cores"] >= 1 and kept["versions"]["starlette"]
-    text = readme.read_text()
+    text = page.read_text()
     assert text.startswith("# Before\n") and text.endswith("\nafter\n") and "the last one" not in text
-    assert "A smoke run" in text and "| service " in text and (tmp_path / "results.svg").read_text().startswith("<?xml")
+    assert "A smoke run" in text and "| service " in text
+    assert "](../results/results.svg)" in text, "the picture is named from where the page lies"
+    assert results.with_suffix(".svg").read_text().startswith("<?xml")
+
+
+def test_nothing_is_published_from_a_tree_with_changes(tmp_path: Path) -> None:
+    page, elsewhere = tmp_path / "benchmarks.md", tmp_path / "tree"
+    page.write_text(f"{report.BEGIN}\nthe last one\n{report.END}\n")
+    elsewhere.mkdir()
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(elsewhere)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "empty"], check=True)
+    (elsewhere / "changed").write_text("not committed")
+    where = {"GIT_DIR": str(elsewhere / ".git"), "GIT_WORK_TREE": str(elsewhere)}
+    command = [sys.executable, "-m", "bench", "--page", str(page), "--results", str(tmp_path / "results.json")]
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | where, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1 and "commit or stash" in run.stderr and run.stderr.count("\n") == 1, run.stderr
+    assert "the last one" in page.read_text() and not (tmp_path / "results.json").exists()

@@ -14,14 +14,17 @@ import yaml
 from conftest import ROOT, small_checkpoint
 from safetensors.torch import load_file
 
-import checkpoint
 import tts_core
+from engine import checkpoint
 
 
 def test_pt_and_safetensors_hold_the_same(tmp_path):
     folder = small_checkpoint(tmp_path / "a")
     stored = load_file(folder / "model.safetensors")
-    torch.save({"ema_model_state_dict": stored | {"ema_model.initted": torch.tensor(True), "ema_model.step": torch.tensor(9)}}, folder / "model.pt")
+    torch.save(
+        {"ema_model_state_dict": stored | {"ema_model.initted": torch.tensor(True), "ema_model.step": torch.tensor(9)}},
+        folder / "model.pt",
+    )
     first = checkpoint.read_weights(checkpoint.load(str(folder)).weights)
     (folder / "model.safetensors").unlink()
     second = checkpoint.read_weights(checkpoint.load(str(folder)).weights)
@@ -94,7 +97,10 @@ def hub(tmp_path):
     Hub.files = {
         f"{preset.repo}/{preset.weights}": pt.read_bytes(),
         f"{preset.repo}/{preset.vocab}": (folder / "vocab.txt").read_bytes(),
-        **{f"{checkpoint.VOCODER_REPO}/{name}": (folder / "vocoder" / name).read_bytes() for name in checkpoint.VOCODER_FILES},
+        **{
+            f"{checkpoint.VOCODER_REPO}/{name}": (folder / "vocoder" / name).read_bytes()
+            for name in checkpoint.VOCODER_FILES
+        },
     }
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever).start()
@@ -105,19 +111,22 @@ def hub(tmp_path):
 
 SPEAK_WITH_PRESET = """
 from dataclasses import replace
-import checkpoint, tts_core
-from sampler import Arch
+from engine import checkpoint
+import tts_core
+from engine.sampler import Arch
 small = Arch(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, conv_layers=1, text_mask_padding=False, pe_attn_head=1)
 checkpoint.PRESETS["vi"] = replace(checkpoint.PRESETS["vi"], arch=small)
 tts = tts_core.TTS("vi")
 plan = tts.plan(tts_core.Speech("Hello there.", seed=1, steps=1))
-print("spoke", sum(len(p) for p in tts.speak(plan) if p is not None) == plan.samples)
+print("spoke", sum(map(len, tts.samples(plan))) == plan.samples)
 """
 
 
 def run(code: list[str], cache: Path, **environment: str) -> subprocess.CompletedProcess:
     own = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
-    return subprocess.run(code, cwd=ROOT, capture_output=True, text=True, env=own | {"HF_HOME": str(cache)} | environment, timeout=120)
+    return subprocess.run(
+        code, cwd=ROOT, capture_output=True, text=True, env=own | {"HF_HOME": str(cache)} | environment, timeout=120
+    )
 
 
 def test_a_preset_is_fetched_once_and_spoken(tmp_path, hub):
@@ -135,7 +144,11 @@ def test_a_preset_is_fetched_once_and_spoken(tmp_path, hub):
 def test_no_network_or_no_file_is_one_sentence_and_a_failing_exit(tmp_path, hub, why):
     Hub.files.clear()
     start = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0"]
-    network = {"offline": {"HF_HUB_OFFLINE": "1"}, "no such file": {"HF_ENDPOINT": hub}, "connection refused": {"HF_ENDPOINT": "http://127.0.0.1:9"}}
+    network = {
+        "offline": {"HF_HUB_OFFLINE": "1"},
+        "no such file": {"HF_ENDPOINT": hub},
+        "connection refused": {"HF_ENDPOINT": "http://127.0.0.1:9"},
+    }
     failed = run(start, tmp_path / "cache", TTS_MODEL="F5TTS_v1_Base", **network[why])
     assert failed.returncode != 0
     assert "Traceback" not in failed.stderr

@@ -1,5 +1,6 @@
 """The engine without HTTP: exact plans, seeds, joins, half precision."""
 
+import math
 import platform
 import resource
 from pathlib import Path
@@ -12,16 +13,15 @@ from conftest import held, solved
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import audio
-import checkpoint
-import device
 import tts_core
-from sampler import Sampler
+from engine import checkpoint, device, sampler
+from engine.sampler import Sampler
+from speech import audio
 from tts_core import BadSpeech, Speech, UnknownVoice
 
 
 def said(tts: tts_core.TTS, speech: Speech) -> np.ndarray:
-    return np.concatenate([piece for piece in tts.speak(tts.plan(speech)) if piece is not None])
+    return np.concatenate(list(tts.samples(tts.plan(speech))))
 
 
 def speakable(text: str) -> bool:
@@ -33,7 +33,9 @@ def speakable(text: str) -> bool:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1))
+@given(
+    text=st.text(min_size=1, max_size=300).filter(speakable), speed=st.floats(0.25, 4), seed=st.integers(0, 2**63 - 1)
+)
 def test_as_many_samples_as_planned(small, text, speed, seed):
     speech = Speech(text, speed=speed, seed=seed, steps=1, cfg_strength=0.0)
     plan = small.plan(speech)
@@ -44,8 +46,8 @@ def test_as_many_samples_as_planned(small, text, speed, seed):
 @given(text=st.text(min_size=1, max_size=400).filter(speakable), stretch=st.floats(0.3, 3.5))
 def test_phonemes_fill_exactly_the_frames_planned(tts, text, stretch):
     natural = tts.plan(Speech(text))
-    for line in natural.lines:
-        assert len(line.tokens) == line.frames
+    for chunk in natural.chunks:
+        assert len(chunk.tokens) == chunk.frames
     seconds = natural.seconds / stretch
     try:
         fitted = tts.plan(Speech(text, duration=seconds))
@@ -58,7 +60,7 @@ def test_phonemes_fill_exactly_the_frames_planned(tts, text, stretch):
 
 
 def fitted_samples(plan: tts_core.Plan) -> int:
-    frames = [line.frames - len(plan.voice.mel) for line in plan.lines]
+    frames = [chunk.frames - len(plan.voice.mel) for chunk in plan.chunks]
     return sum((f - 1) * audio.HOP_SAMPLES for f in frames) - tts_core.CROSS_FADE_SAMPLES * (len(frames) - 1)
 
 
@@ -72,15 +74,19 @@ def test_a_speech_leaves_the_global_seed_alone(small):
     np.testing.assert_array_equal(said(small, Speech("Hello there.", seed=5, steps=1)), first)
 
 
-def test_it_breathes_after_every_solver_step(small):
+def test_it_yields_after_every_solver_step(small, monkeypatch):
+    monkeypatch.setattr(sampler, "YIELD_SECONDS", math.inf)  # long ones yield within too, on a busy machine any of them
     plan = small.plan(Speech("One, two. " * 30, steps=5))
-    breaths = sum(piece is None for piece in small.speak(plan))
-    assert len(plan.lines) > 2
-    assert breaths == 5 * len(plan.lines)
+    yields = sum(piece is None for piece in small.speak(plan))
+    assert len(plan.chunks) > 2
+    assert yields == 5 * len(plan.chunks)
 
 
 def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
-    one, other = Speech("First sentence. And more of it.", seed=1, steps=3), Speech("Another one, quite different.", seed=2, steps=3)
+    one, other = (
+        Speech("First sentence. And more of it.", seed=1, steps=3),
+        Speech("Another one, quite different.", seed=2, steps=3),
+    )
     alone = [said(small, one), said(small, other)]
     together: list[list[np.ndarray]] = [[], []]
     running = {0: small.speak(small.plan(one)), 1: small.speak(small.plan(other))}
@@ -98,8 +104,10 @@ def test_two_speeches_interleaved_are_the_two_spoken_alone(small):
 
 def test_joins_do_not_click(tts):
     """The step from one sample to the next at a join is no larger than speech itself makes."""
-    plan = tts.plan(Speech("The morning is here. The river is cold. The long road is quiet now, and we walk on.", seed=4))
-    pieces = [piece for piece in tts.speak(plan) if piece is not None]
+    plan = tts.plan(
+        Speech("The morning is here. The river is cold. The long road is quiet now, and we walk on.", seed=4)
+    )
+    pieces = list(tts.samples(plan))
     whole = np.concatenate(pieces)
     steps = np.abs(np.diff(whole))
     for at in np.cumsum([len(p) for p in pieces])[:-1]:
@@ -112,8 +120,8 @@ def test_a_steady_sound_stays_steady_through_every_join(small, monkeypatch):
     """The two sides of a cross-fade add up to one."""
     plan = small.plan(Speech("One sentence, then more. " * 20, seed=1, steps=1))
     monkeypatch.setattr(small._vocoder, "samples", lambda mel: torch.ones((len(mel) - 1) * audio.HOP_SAMPLES))
-    whole = np.concatenate([piece for piece in small.speak(plan) if piece is not None])
-    assert len(plan.lines) > 3
+    whole = np.concatenate(list(small.samples(plan)))
+    assert len(plan.chunks) > 3
     np.testing.assert_allclose(whole, plan.voice.gain, atol=1e-6)
 
 
@@ -137,9 +145,9 @@ def test_a_chunk_that_overflows_in_half_precision_is_made_again_in_fp32(small, s
     with pytest.raises(RuntimeError, match="not a number"):
         list(small.speak(plan))
     monkeypatch.setattr(small, "_spare", (arch, held(weights)))
-    again = np.concatenate([p for p in small.speak(plan) if p is not None])
+    again = np.concatenate(list(small.samples(plan)))
     monkeypatch.setattr(small, "_sampler", Sampler(arch, held(weights), torch.device("cpu"), torch.float32))
-    expected = np.concatenate([p for p in small.speak(plan) if p is not None])
+    expected = np.concatenate(list(small.samples(plan)))
     np.testing.assert_allclose(again, expected, atol=1e-5)
 
 
@@ -177,7 +185,7 @@ def test_lengths_rounded_up_change_nothing(tts, monkeypatch):
     noise, tokens = torch.randn(frames, 100, generator=draw), torch.randint(1, 60, (frames - 5,), generator=draw)
     mels, waves = {}, {}
     for multiple in (1, 32, 128):
-        monkeypatch.setattr(device, "LENGTHS", multiple)
+        monkeypatch.setattr(device, "FRAME_BUCKET", multiple)
         mels[multiple] = solved(sampler, tts.voices["default"].mel, tokens, noise, 7, 0.0)
         waves[multiple] = tts._vocoder.samples(mels[1])
     for multiple in (32, 128):
@@ -189,7 +197,9 @@ def test_lengths_rounded_up_change_nothing(tts, monkeypatch):
 def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts):
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        solved(tts._sampler, tts.voices["default"].mel, torch.ones(800, dtype=torch.int64), torch.zeros(900, 100), 3, 0.0)
+        solved(
+            tts._sampler, tts.voices["default"].mel, torch.ones(800, dtype=torch.int64), torch.zeros(900, 100), 3, 0.0
+        )
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     assert min(faults() for _ in range(4)) < 2000

@@ -8,8 +8,11 @@ import math
 import random
 import re
 import socket
+import threading
 import time
 import wave
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,10 +20,13 @@ import numpy as np
 import pytest
 from conftest import FIGURES, serving, small_checkpoint
 
-import audio
 import tts_core
+from speech import audio
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. " * 12
+LONG = (
+    "The ship reached the island early in the morning. "
+    "Two men were standing in front of the hotel, and nobody knew why. " * 12
+)
 ALPHABETS = [
     "abcdefghijklmnopqrstuvwxyz  ,.",
     "0123456789 +-/%$",
@@ -52,7 +58,7 @@ def assert_true_lengths(reply: httpx.Response) -> None:
         assert abs(file.getnframes() / 24000 - float(reply.headers["x-audio-duration"])) < 1e-3
 
 
-def test_content_length_and_riff_sizes_are_the_bytes_sent(client):
+def test_content_length_and_riff_sizes_are_the_bytes_sent(client: httpx.Client) -> None:
     draw = random.Random(7)
     for _ in range(24):
         assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 250), "steps": 1}))
@@ -60,7 +66,7 @@ def test_content_length_and_riff_sizes_are_the_bytes_sent(client):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_two_hundred_random_texts_have_true_lengths(client):
+def test_two_hundred_random_texts_have_true_lengths(client: httpx.Client) -> None:
     draw = random.Random(8)
     for _ in range(200):
         assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 5000), "steps": 1}))
@@ -70,20 +76,27 @@ def test_two_hundred_random_texts_have_true_lengths(client):
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "pinyin"])
-def test_true_lengths_with_upstreams_rule(tokenizer, tmp_path):
+def test_true_lengths_with_upstreams_rule(tokenizer: str, tmp_path: Path) -> None:
     """An untrained model, because lengths do not depend on weights."""
     model = small_checkpoint(tmp_path / "small", tokenizer)
     draw = random.Random(9)
-    with serving(tmp_path / "log", TTS_MODEL=str(model)) as address, httpx.Client(base_url=address, timeout=120) as client:
+    with (
+        serving(tmp_path / "log", TTS_MODEL=str(model)) as address,
+        httpx.Client(base_url=address, timeout=120) as client,
+    ):
         for _ in range(60):
-            assert_true_lengths(client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0}))
+            assert_true_lengths(
+                client.post("/tts", json={"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0})
+            )
 
 
-def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client, tts):
-    speech = tts_core.Speech("One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11)
+def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client: httpx.Client, tts: tts_core.TTS) -> None:
+    speech = tts_core.Speech(
+        "One small step, then another. And then a much longer sentence that needs a chunk of its own.", seed=11
+    )
     plan = tts.plan(speech)
-    assert len(plan.lines) > 1
-    whole = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+    assert len(plan.chunks) > 1
+    whole = np.concatenate(list(tts.samples(plan)))
     file = audio.wav_header(len(whole)) + audio.pcm16(whole)
     first, second, other = (client.post("/tts", json={"text": speech.text, "seed": seed}) for seed in (11, 11, 12))
     assert first.content == file
@@ -94,7 +107,7 @@ def test_streamed_bytes_are_the_files_bytes_and_the_seed_decides_them(client, tt
     assert drawn.content == again.content
 
 
-def test_get_speaks_as_post_does(client):
+def test_get_speaks_as_post_does(client: httpx.Client) -> None:
     text = "Hello there, how are you?"
     got = client.get("/tts", params={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
     posted = client.post("/tts", json={"text": text, "voice": "rms", "seed": 3, "speed": 1.2})
@@ -104,14 +117,17 @@ def test_get_speaks_as_post_does(client):
 
 
 @pytest.mark.parametrize("seconds", [0.9, 1.0, 2.3456, 4.5])
-def test_duration_is_met_to_the_sample(client, seconds):
+def test_duration_is_met_to_the_sample(client: httpx.Client, seconds: float) -> None:
     reply = client.post("/tts", json={"text": "The clock is slow.", "duration": seconds, "steps": 1})
     assert_true_lengths(reply)
     assert len(reply.content) == 44 + 2 * round(seconds * 24000)
 
 
-def test_speed_shortens(client):
-    lengths = [len(client.post("/tts", json={"text": "The river runs past the mill.", "speed": s, "steps": 1}).content) for s in (0.5, 1, 2)]
+def test_speed_shortens(client: httpx.Client) -> None:
+    lengths = [
+        len(client.post("/tts", json={"text": "The river runs past the mill.", "speed": s, "steps": 1}).content)
+        for s in (0.5, 1, 2)
+    ]
     assert lengths[0] > 1.7 * lengths[1] > 2.9 * lengths[2], lengths
 
 
@@ -159,7 +175,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("body,status,param", BAD, ids=[str(body[:40]) for body, _, _ in BAD])
-def test_bad_input_is_refused_in_words(client, body, status, param):
+def test_bad_input_is_refused_in_words(client: httpx.Client, body: bytes, status: int, param: str | None) -> None:
     reply = client.post("/tts", content=body)
     assert reply.status_code == status, reply.text
     error = reply.json()["error"]
@@ -169,7 +185,7 @@ def test_bad_input_is_refused_in_words(client, body, status, param):
     assert client.get("/health").status_code == 200
 
 
-def test_bad_queries_and_routes_are_refused_in_the_same_shape(client):
+def test_bad_queries_and_routes_are_refused_in_the_same_shape(client: httpx.Client) -> None:
     for reply, status in [
         (client.get("/tts"), 400),
         (client.get("/tts", params={"text": "a", "speed": "nan"}), 400),
@@ -182,7 +198,7 @@ def test_bad_queries_and_routes_are_refused_in_the_same_shape(client):
     assert "default, rms" in client.post("/tts", json={"text": "a", "voice": "x"}).json()["error"]["message"]
 
 
-def leave_early(server: str, wanted: dict, read: int) -> None:
+def leave_early(server: str, wanted: dict[str, Any], read: int) -> None:
     """Ask, read `read` bytes, and hang up."""
     host = urlsplit(server)
     body = json.dumps(wanted).encode()
@@ -202,8 +218,14 @@ def longest_gap(tts: tts_core.TTS, text: str) -> float:
     return longest
 
 
-@pytest.mark.parametrize("wanted,read", [({"text": LONG[:48], "steps": 64}, 0), ({"text": LONG}, 60_000)], ids=["before the first byte", "while it plays"])
-def test_a_vanished_client_frees_the_model_within_a_step(server, client, tts, wanted, read):
+@pytest.mark.parametrize(
+    "wanted,read",
+    [({"text": LONG[:48], "steps": 64}, 0), ({"text": LONG}, 60_000)],
+    ids=["before the first byte", "while it plays"],
+)
+def test_a_vanished_client_frees_the_model_within_a_step(
+    server: str, client: httpx.Client, tts: tts_core.TTS, wanted: dict[str, Any], read: int
+) -> None:
     step = longest_gap(tts, wanted["text"][:800])
     before = client.get("/health").json()["stats"]
     leave_early(server, wanted, read)
@@ -216,7 +238,7 @@ def test_a_vanished_client_frees_the_model_within_a_step(server, client, tts, wa
     assert freed < 2 * step + 0.1, f"freed after {freed:.3f} s, a step takes {step:.3f} s"
 
 
-def test_health_answers_within_a_step_while_speaking(server, client, tts):
+def test_health_answers_within_a_step_while_speaking(server: str, client: httpx.Client, tts: tts_core.TTS) -> None:
     step = longest_gap(tts, LONG[:800])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         speech = pool.submit(httpx.post, f"{server}/tts", json={"text": LONG[:800]}, timeout=120)
@@ -231,10 +253,49 @@ def test_health_answers_within_a_step_while_speaking(server, client, tts):
     assert max(waits) < step * 1.5 + 0.02, f"health took {max(waits):.3f} s, a step {step:.3f} s"
 
 
-def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
+ZOO = {
+    "one word": "a" * 20_000,
+    "marks": "!?.,;:" * 3_000,
+    "digits": "0123456789" * 2_000,
+    "Thai": "สวัสดีครับ" * 2_000,
+    "Arabic": "مرحبا بالعالم " * 1_400,
+    "Chinese": "你好世界今天" * 3_000,
+    "emoji": "👋🌍🎉" * 6_000,
+    "combining": "a" + "\u0301\u0327" * 9_999,
+}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_no_text_holds_the_loop_before_its_first_slot(
+    server: str, client: httpx.Client, tts: tts_core.TTS, name: str
+) -> None:
+    """Sorting 20 000 combining marks took the loop a second."""
+    step = longest_gap(tts, LONG[:800])
+    ended = threading.Event()
+
+    def ask() -> None:
+        with contextlib.suppress(httpx.TimeoutException):
+            httpx.get(f"{server}/health")
+            httpx.post(f"{server}/tts", json={"text": ZOO[name], "speed": 0.25}, timeout=2)
+        ended.set()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asking, waits = pool.submit(ask), []
+        while not ended.is_set():
+            began = time.perf_counter()
+            client.get("/health")
+            waits.append(time.perf_counter() - began)
+            time.sleep(0.003)
+        asking.result()
+    assert max(waits) < 1.5 * step + 0.1, f"/health waited {max(waits):.3f} s, a step takes {step:.3f} s"
+
+
+def test_ten_at_once_are_all_spoken_in_order_of_arrival(server: str) -> None:
     def ask(number: int) -> tuple[float, int]:
         time.sleep(0.03 * number)  # arrival order is the point
-        with httpx.stream("POST", f"{server}/tts", json={"text": f"Number {number}, said aloud.", "steps": 4}, timeout=120) as reply:
+        with httpx.stream(
+            "POST", f"{server}/tts", json={"text": f"Number {number}, said aloud.", "steps": 4}, timeout=120
+        ) as reply:
             parts = reply.iter_bytes()
             next(parts)
             first = time.monotonic()
@@ -246,9 +307,15 @@ def test_ten_at_once_are_all_spoken_in_order_of_arrival(server):
     assert firsts == sorted(firsts)
 
 
-def test_one_listener_too_many_is_told_when_to_come_back(tmp_path):
-    with serving(tmp_path / "log", TTS_MAX_WAITING="3") as address, httpx.Client(base_url=address, timeout=60) as client, contextlib.ExitStack() as open_:
-        streams = [open_.enter_context(client.stream("POST", "/tts", json={"text": LONG, "steps": 2})) for _ in range(3)]
+def test_one_listener_too_many_is_told_when_to_come_back(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "log", TTS_MAX_WAITING="3") as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+        contextlib.ExitStack() as open_,
+    ):
+        streams = [
+            open_.enter_context(client.stream("POST", "/tts", json={"text": LONG, "steps": 2})) for _ in range(3)
+        ]
         began = time.monotonic()
         refused = client.post("/tts", json={"text": "Hello."})
         assert time.monotonic() - began < 1
@@ -261,7 +328,7 @@ def test_one_listener_too_many_is_told_when_to_come_back(tmp_path):
         assert_true_lengths(client.post("/tts", json={"text": "Hello.", "steps": 2}))
 
 
-def test_a_fault_is_a_500_before_the_first_byte_and_a_broken_connection_after(tmp_path):
+def test_a_fault_is_a_500_before_the_first_byte_and_a_broken_connection_after(tmp_path: Path) -> None:
     with serving(tmp_path / "log", app="tests.failing_app:app", clean=False) as address:
         early = httpx.post(f"{address}/tts", json={"text": "Hello."})
         assert early.status_code == 500
@@ -274,13 +341,15 @@ def test_a_fault_is_a_500_before_the_first_byte_and_a_broken_connection_after(tm
         assert stats["failed_requests"] == stats["total_requests"] == 2 and stats["running"] == 0
 
 
-def test_routes_that_only_tell(client):
+def test_routes_that_only_tell(client: httpx.Client) -> None:
     voices = client.get("/voices").json()["voices"]
     assert {"default", "rms", "awb", "an"} <= {v["name"] for v in voices}
     assert next(v for v in voices if v["name"] == "an")["language"] == "vi"
     assert client.get("/v1/voices").json() == client.get("/voices").json()
     health = client.get("/health").json()
     assert health["status"] == "healthy" and health["model"] == "tiny" and "fp32" in health["device_reason"]
-    assert {"total_requests", "completed_requests", "failed_requests", "queue_size", "processing"} <= set(health["stats"])
+    assert {"total_requests", "completed_requests", "failed_requests", "queue_size", "processing"} <= set(
+        health["stats"]
+    )
     assert client.get("/ready").status_code == 200
     assert "curl" in client.get("/").text

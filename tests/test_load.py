@@ -1,4 +1,4 @@
-"""Many listeners, one model: who waits for whom, what is refused, and what stays behind. Short here, in full with `make soak`."""
+"""Many listeners, one model: who waits for whom, what is refused, what stays behind. In full with `make soak`."""
 
 import concurrent.futures
 import json
@@ -7,13 +7,17 @@ import re
 import socket
 import statistics
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from conftest import FIGURES, serving
 
-LONG = "The ship reached the island early in the morning. Two men were standing in front of the hotel, and nobody knew why. "
+LONG = (
+    "The ship reached the island early in the morning. "
+    "Two men were standing in front of the hotel, and nobody knew why. "
+)
 SHORT = "Good evening to you."
 
 
@@ -33,12 +37,15 @@ def metric(client: httpx.Client, name: str) -> float:
 def settles(client: httpx.Client, running: int) -> None:
     """Who left is found out at its next turn, which is a newcomer's first."""
     end = time.monotonic() + 1
-    while (seen := metric(client, 'tts_listeners{state="running"}') + metric(client, 'tts_listeners{state="waiting"}')) != running:
+    while (
+        seen := metric(client, 'tts_listeners{state="running"}') + metric(client, 'tts_listeners{state="waiting"}')
+    ) != running:
         assert time.monotonic() < end, f"{seen} listeners are left"
 
 
 def beside_a_job(client: httpx.Client, rounds: int) -> tuple[float, float]:
-    """Median seconds to the first sound of a short text: alone, and while a job of ten minutes runs. Alternating, so that drift hits both."""
+    """Median seconds to the first sound of a short text: alone, and while a job of ten minutes runs. Alternating, so
+    that drift hits both."""
     alone, beside = [], []
     first_sound(client)
     for _ in range(rounds):
@@ -53,39 +60,48 @@ def beside_a_job(client: httpx.Client, rounds: int) -> tuple[float, float]:
     return statistics.median(alone), statistics.median(beside)
 
 
-def test_a_job_hardly_delays_a_listener(client):
+def test_a_job_hardly_delays_a_listener(client: httpx.Client) -> None:
     alone, beside = beside_a_job(client, 2)
     assert beside < 1.3 * alone + 0.05, f"first sound after {beside:.3f} s, {alone:.3f} s without the job"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_job_hardly_delays_a_listener_where_chunk_turns_do(tmp_path):
+def test_a_job_hardly_delays_a_listener_where_chunk_turns_do(tmp_path: Path) -> None:
     ratios = {}
     for name, app in (("steps", "app:app"), ("chunks", "tests.chunk_turns_app:app")):
         (tmp_path / name).mkdir()
         with serving(tmp_path / name / "log", app=app) as address, httpx.Client(base_url=address, timeout=60) as client:
             alone, beside = beside_a_job(client, 10)
         ratios[name] = round(beside / alone, 2)
-    FIGURES["first audio beside a job over idle"], FIGURES["the same with turns of a chunk"] = ratios["steps"], ratios["chunks"]
+    FIGURES["first audio beside a job over idle"], FIGURES["the same with turns of a chunk"] = (
+        ratios["steps"],
+        ratios["chunks"],
+    )
     assert ratios["steps"] <= 1.3
 
 
 @pytest.mark.parametrize("count", [10, 32])
-def test_all_at_once_are_spoken_in_order_of_arrival_and_the_next_is_refused(tmp_path, count):
+def test_all_at_once_are_spoken_in_order_of_arrival_and_the_next_is_refused(tmp_path: Path, count: int) -> None:
     with serving(tmp_path / "log", TTS_MAX_WAITING=str(count)) as address:
         host = urlsplit(address)
         waiting = []
         for number in range(count):
             body = json.dumps({"text": f"Number {number}, said aloud.", "steps": 4, "seed": number}).encode()
             connection = socket.create_connection((host.hostname, host.port))
-            connection.sendall(b"POST /tts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            connection.sendall(
+                b"POST /tts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+            )
             waiting.append(connection)
             time.sleep(0.005)  # arrival order is the point
         began = time.monotonic()
         refused = httpx.post(f"{address}/tts", json={"text": "One too many."})
         assert time.monotonic() - began < 0.5
-        assert refused.status_code == 503 and int(refused.headers["retry-after"]) >= 1 and refused.json()["error"]["code"] == "full"
+        assert (
+            refused.status_code == 503
+            and int(refused.headers["retry-after"]) >= 1
+            and refused.json()["error"]["code"] == "full"
+        )
 
         def heard(connection: socket.socket) -> tuple[float, bool]:
             with connection, connection.makefile("rb") as reply:
@@ -103,7 +119,7 @@ def test_all_at_once_are_spoken_in_order_of_arrival_and_the_next_is_refused(tmp_
         assert firsts == sorted(firsts)
 
 
-def test_a_slow_reader_holds_little_and_delays_nobody(tmp_path):
+def test_a_slow_reader_holds_little_and_delays_nobody(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address, timeout=60) as client:
         idle = statistics.median(first_sound(client) for _ in range(3))
         host = urlsplit(address)
@@ -139,7 +155,7 @@ def leave_again_and_again(address: str, client: httpx.Client, times: int, seed: 
     return max(sizes[times // 2 :]) / max(sizes[: times // 2]) - 1, statistics.median(next_ones)
 
 
-def test_whoever_leaves_leaves_nothing_behind(tmp_path):
+def test_whoever_leaves_leaves_nothing_behind(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address, timeout=60) as client:
         idle = statistics.median(first_sound(client) for _ in range(5))
         growth, after = leave_again_and_again(address, client, 24, seed=1)
@@ -149,7 +165,7 @@ def test_whoever_leaves_leaves_nothing_behind(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_hundred_who_leave_leave_nothing_behind(tmp_path):
+def test_two_hundred_who_leave_leave_nothing_behind(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address, timeout=60) as client:
         idle = statistics.median(first_sound(client) for _ in range(20))
         growth, after = leave_again_and_again(address, client, 200, seed=2)
@@ -171,8 +187,8 @@ def grown(address: str, requests: int, settled: int) -> tuple[float, float]:
     return statistics.median(sizes[-20:]) / statistics.median(sizes[:20]) - 1, files[-1] - files[0]
 
 
-def test_requests_leave_no_memory_and_no_files(tmp_path):
-    """Settled when each of the 97 texts was spoken once: the products' library keeps kernels for each length it has met."""
+def test_requests_leave_no_memory_and_no_files(tmp_path: Path) -> None:
+    """Settled when each of the 97 texts was spoken once: the products' library keeps kernels for each length."""
     with serving(tmp_path / "log") as address:
         growth, files = grown(address, 200, 140)
     assert growth < 0.02 and files <= 0, f"memory grew by {growth:.1%}, files by {files}"
@@ -180,7 +196,7 @@ def test_requests_leave_no_memory_and_no_files(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_thousand_requests_leave_no_memory_and_no_files(tmp_path):
+def test_two_thousand_requests_leave_no_memory_and_no_files(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address:
         growth, files = grown(address, 2000, 200)
     FIGURES["memory growth over 1800 requests, %"], FIGURES["open files more"] = round(100 * growth, 2), files
@@ -204,7 +220,7 @@ def long_speech(address: str, copies: int) -> tuple[float, float]:
         return float(reply.headers["x-audio-duration"]), (most - idle) / 1e6
 
 
-def test_a_long_text_streams_in_flat_memory(tmp_path):
+def test_a_long_text_streams_in_flat_memory(tmp_path: Path) -> None:
     with serving(tmp_path / "log", TTS_MAX_CHARS="1000000") as address:
         seconds, megabytes = long_speech(address, 50)
     assert seconds > 250 and megabytes < 60, f"{megabytes:.0f} MB for {seconds:.0f} s"
@@ -212,56 +228,69 @@ def test_a_long_text_streams_in_flat_memory(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_an_hour_streams_in_flat_memory(tmp_path):
+def test_an_hour_streams_in_flat_memory(tmp_path: Path) -> None:
     with serving(tmp_path / "log", TTS_MAX_CHARS="1000000") as address:
         seconds, megabytes = long_speech(address, 620)
-    FIGURES["hour of text: seconds of sound"], FIGURES["hour of text: MB above idle"] = round(seconds), round(megabytes, 1)
+    FIGURES["hour of text: seconds of sound"], FIGURES["hour of text: MB above idle"] = (
+        round(seconds),
+        round(megabytes, 1),
+    )
     assert seconds > 3600 and megabytes < 60
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_health_never_waits_longer_than_a_step(server):
+def test_health_never_waits_longer_than_a_step(server: str) -> None:
     """Among four listeners, a job and plans of 20 000 characters."""
     with concurrent.futures.ThreadPoolExecutor(6) as pool, httpx.Client(base_url=server, timeout=120) as client:
         job = client.post("/tts", json={"text": LONG * 100, "async": True}).json()["request_id"]
-        listeners = [pool.submit(httpx.post, f"{server}/tts", json={"text": LONG * 6, "seed": n}, timeout=120) for n in range(4)]
+        listeners = [
+            pool.submit(httpx.post, f"{server}/tts", json={"text": LONG * 6, "seed": n}, timeout=120) for n in range(4)
+        ]
         waits: list[float] = []
         while not all(listener.done() for listener in listeners):
             if len(waits) % 50 == 0:
-                pool.submit(httpx.post, f"{server}/tts", json={"text": LONG * 172, "duration": 1}, timeout=120)  # planned and refused
+                pool.submit(
+                    httpx.post, f"{server}/tts", json={"text": LONG * 172, "duration": 1}, timeout=120
+                )  # planned and refused
             began = time.perf_counter()
             client.get("/health").raise_for_status()
             waits.append(time.perf_counter() - began)
             time.sleep(0.003)
         client.delete(f"/tts/{job}")
-    FIGURES["/health under load, ms: median"], FIGURES["/health under load, ms: worst"] = round(1000 * statistics.median(waits)), round(1000 * max(waits))
+    FIGURES["/health under load, ms: median"], FIGURES["/health under load, ms: worst"] = (
+        round(1000 * statistics.median(waits)),
+        round(1000 * max(waits)),
+    )
     assert max(waits) < 0.1
 
 
-def test_the_log_has_a_line_for_each_speech_and_no_texts(tmp_path):
+def test_the_log_has_a_line_for_each_speech_and_no_texts(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address) as client:
         spoken = client.get("/tts", params={"text": "Tell nobody, please.", "steps": 1})
         client.get("/tts", params={"text": "Tell nobody, please.", "speed": 99})
         client.post("/tts", json={"text": "Tell nobody, please.", "async": True, "steps": 1})
     log = (tmp_path / "log").read_text()
     assert "nobody" not in log
-    line = rf"{spoken.headers['x-request-id']} completed voice=default characters=20 audio=\d+\.\d\ds first=\d+ms rtf=\d+\.\d+"
+    line = rf"{spoken.headers['x-request-id']} completed voice=default characters=20 "
+    line += r"audio=\d+\.\d\ds first=\d+ms rtf=\d+\.\d+"
     assert len(re.findall(line, log)) == 1
     assert log.count("/tts HTTP/1.1") == 2  # the refused one, and the accepted job
 
 
-def test_metrics_say_what_happened(tmp_path):
+def test_metrics_say_what_happened(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address) as client:
         client.post("/tts", json={"text": "Counted.", "steps": 1})
         client.post("/tts", json={"text": ""})
         with client.stream("POST", "/tts", json={"text": LONG * 20}) as reply:
             next(reply.iter_raw())
         end = time.monotonic() + 5
-        while metric(client, 'tts_requests_total{outcome="left"}') != 1:
+        while metric(client, 'tts_requests_total{outcome="disconnected"}') != 1:
             assert time.monotonic() < end
         assert metric(client, 'tts_requests_total{outcome="completed"}') == 1
         assert metric(client, 'tts_requests_total{outcome="refused"}') == 1
-        assert metric(client, "tts_first_audio_seconds_count") == 2 and metric(client, "tts_real_time_factor_count") == 1
-        assert metric(client, "tts_steps_cancelled_total") > 100
+        assert (
+            metric(client, "tts_first_audio_seconds_count") == 2 and metric(client, "tts_real_time_factor_count") == 1
+        )
+        assert metric(client, "tts_cancelled_steps_total") > 100
         assert metric(client, "tts_audio_seconds_total") > 1

@@ -10,7 +10,8 @@ from f5_tts.model import CFM
 from f5_tts.model.backbones.dit import DiT
 from f5_tts.model.utils import convert_char_to_pinyin, list_str_to_idx
 
-from sampler import Arch, Sampler, finished
+from engine.sampler import Arch, Sampler
+from engine.stepping import run_to_end
 
 REFERENCE = 30
 SMALL: dict[str, Any] = dict(dim=128, depth=3, heads=2, ff_mult=2, text_dim=64, conv_layers=2)
@@ -41,12 +42,17 @@ class Case:
         vocab = {c: i for i, c in enumerate(sorted(set(LETTERS) | set(tokens)))}
         model = upstream(ARCHS[name], vocab)
         self.reference = torch.randn(REFERENCE, 100, generator=torch.Generator().manual_seed(1)) * 2 - 5
-        expected, _ = model.sample(self.reference[None], [tokens], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=5)
+        expected, _ = model.sample(
+            self.reference[None], [tokens], frames, steps=steps, cfg_strength=2.0, sway_sampling_coef=-1.0, seed=5
+        )
         self.expected, self.steps = expected[0, REFERENCE:], steps
         self.ids = list_str_to_idx([tokens], vocab)[0]
         frames = max(frames, len(self.ids) + 1)  # upstream's own rule
         self.noise = torch.randn(frames, 100, generator=torch.Generator().manual_seed(5))
-        self._arch, self._weights = Arch(**ARCHS[name]), {k.removeprefix("transformer."): v for k, v in model.state_dict().items()}
+        self._arch, self._weights = (
+            Arch(**ARCHS[name]),
+            {k.removeprefix("transformer."): v for k, v in model.state_dict().items()},
+        )
 
     def sampler(self, dtype: torch.dtype, device: str = "cpu") -> Sampler:
         return Sampler(self._arch, held(self._weights), torch.device(device), dtype)
@@ -59,7 +65,9 @@ class Case:
         return (mel[REFERENCE:].cpu() - self.expected).abs().max().item()
 
     def likeness(self, mel: torch.Tensor) -> float:
-        return torch.nn.functional.cosine_similarity(mel[REFERENCE:].cpu().flatten(), self.expected.flatten(), dim=0).item()
+        return torch.nn.functional.cosine_similarity(
+            mel[REFERENCE:].cpu().flatten(), self.expected.flatten(), dim=0
+        ).item()
 
 
 @pytest.mark.parametrize("kind", ["pinyin", "char"])
@@ -68,10 +76,10 @@ class Case:
 @torch.inference_mode()
 def test_same_mel_as_upstream(name, kind, frames, steps):
     case = Case(name, kind, frames, steps)
-    difference = case.difference(finished(case.solving(case.sampler(torch.float32))))
+    difference = case.difference(run_to_end(case.solving(case.sampler(torch.float32))))
     assert difference <= 1e-3, f"{name} {kind} {frames} frames {steps} steps: {difference:.1e}"
     if frames in (513, 2000):
-        likeness = case.likeness(finished(case.solving(case.sampler(torch.bfloat16))))
+        likeness = case.likeness(run_to_end(case.solving(case.sampler(torch.bfloat16))))
         assert likeness >= 0.9995, f"{name} {kind} {frames} frames in bf16: cosine {likeness:.5f}"
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import text
-import tokens
+from engine import phonemes
+from engine import tokenizers as tokens
+from speech import text
 
 
 @settings(deadline=None)
@@ -15,15 +16,18 @@ import tokens
 def test_chunks_lose_nothing_and_keep_the_limit(said, limit):
     chunks = text.chunks_of(said, limit)
     assert "".join(chunks).replace(" ", "") == text.clean(said).replace(" ", "")
-    assert all(text.size(chunk) <= limit for chunk in chunks)
+    assert all(text.utf8_bytes(chunk) <= limit for chunk in chunks)
     assert chunks
 
 
 def test_first_chunk_is_the_first_clause_and_later_ones_grow():
-    said = "Good evening, Dr. Smith. The weather was warm and clear when we left the harbor. Nobody knew why the lights went out. " * 4
+    said = (
+        "Good evening, Dr. Smith. The weather was warm and clear when we left the harbor. Nobody knew why the lights went out. "
+        * 4
+    )
     chunks = text.chunks_of(said, 180)
     assert chunks[0] == "Good evening,"
-    sizes = [text.size(c) for c in chunks]
+    sizes = [text.utf8_bytes(c) for c in chunks]
     assert max(sizes) > 120
     assert all(b <= max(text.SECOND_CHUNK_BYTES, text.CHUNK_GROWTH * a) for a, b in pairwise(sizes)), sizes
     assert all(c[-1] in ".," for c in chunks), chunks
@@ -36,21 +40,16 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow():
         ("Dr. Smith paid 3.50.", "en-us", "d ˈɑː k t ɚ s m ˈɪ θ p ˈeɪ d θ ɹ ˈiː p ɔɪ n t f ˈaɪ v z ˈiə ɹ oʊ ."),
         ("Xin chào.", "vi", "s i n tʃ aː2 w ."),
         ("...", "en-us", ""),
-        ("\"(Well)\" — so?", "en-us", "w ˈɛ l , s ˈoʊ ?"),
+        ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˈoʊ ?"),
     ],
 )
 def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said, language, expected):
-    assert " ".join(text.phonemes(said, language)) == expected
-
-
-def test_language_is_vietnamese_when_a_letter_says_so():
-    assert text.language_of("Tôi đi chợ") == "vi"
-    assert text.language_of("A café in São Paulo") == "en-us"
+    assert " ".join(phonemes.phonemes(said, language)) == expected
 
 
 def test_upstreams_length_rule():
     """f5_tts.infer.utils_infer, by hand: 300 frames for 32 bytes ("…lake." and two spaces), 24 bytes to say, pace 1.2."""
-    script = tokens.Letters(" abc", "char").script("The old bridge over the lake.", 300)
-    assert text.size(script.text) == 31
-    assert script.line("Fresh snow on mountains.", 1.2, joined=False).frames == 300 + int(300 / 31 * 24 / 1.2)
-    assert script.line("Yes.", 1.0, joined=False).frames == 300 + int(300 / 31 * 4 / 0.3)
+    prompt = tokens.CharTokenizer(" abc", "char").prompt("The old bridge over the lake.", 300)
+    assert text.utf8_bytes(prompt.text) == 31
+    assert prompt.chunk("Fresh snow on mountains.", 1.2, joined=False).frames == 300 + int(300 / 31 * 24 / 1.2)
+    assert prompt.chunk("Yes.", 1.0, joined=False).frames == 300 + int(300 / 31 * 4 / 0.3)

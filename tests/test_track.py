@@ -12,12 +12,12 @@ import soundfile
 from films import command, make_film, starts_and_ends, work
 from scripted import RATE, Reply, natural_seconds, scripted, speech
 
-import track
+from subtitles import track
 
 # Fitting and the track
 
 
-def test_fit_asks_for_the_natural_length_then_for_the_silence_then_for_speed(tmp_path, out):
+def test_fit_asks_for_the_natural_length_then_for_the_silence_then_for_speed(tmp_path: Path, out: Path) -> None:
     natural = "x" * 20  # 1.3 s
     film = tmp_path / "film.srt"
     times = ["0:00.0 --> 0:02.0", "0:02.0 --> 0:03.0", "0:04.0 --> 0:04.5", "0:05.1 --> 0:05.2", "0:05.5 --> 0:07.5"]
@@ -36,7 +36,7 @@ def test_fit_asks_for_the_natural_length_then_for_the_silence_then_for_speed(tmp
         assert [line["duration"] for line in server.asked[5:]] == [1.0], "only the cue whose room has changed"
 
 
-def test_speed_is_kept_when_fitting(tmp_path, out):
+def test_speed_is_kept_when_fitting(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["x" * 20, "x" * 20], slot=1.2, speaks=1.2)
     with scripted() as server:
         work(film, out, "--fit", "--workers", "1", "--speed", "1.25", servers=[server])
@@ -44,7 +44,7 @@ def test_speed_is_kept_when_fitting(tmp_path, out):
         assert [line["duration"] for line in server.asked] == [1.04, 1.04, 1.2, 1.2]
 
 
-def test_a_server_that_tells_no_lengths_is_asked_twice_where_it_must(tmp_path, out):
+def test_a_server_that_tells_no_lengths_is_asked_twice_where_it_must(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["Short.", "x" * 40, "x" * 20], slot=2.1)
     with scripted(tells_lengths=False) as server:
         work(film, out, "--fit", "--workers", "1", servers=[server])
@@ -53,7 +53,7 @@ def test_a_server_that_tells_no_lengths_is_asked_twice_where_it_must(tmp_path, o
         assert len(server.asked) == 4
 
 
-def test_a_question_for_a_length_is_asked_again_or_left_out(tmp_path, out):
+def test_a_question_for_a_length_is_asked_again_or_left_out(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["Short.", "x" * 4500], slot=300, speaks=299)
     with scripted() as server:
         server.broken_heads = 2
@@ -62,17 +62,22 @@ def test_a_question_for_a_length_is_asked_again_or_left_out(tmp_path, out):
         assert [line.get("duration") for line in server.asked] == [natural_seconds("Short."), None]
 
 
-@pytest.mark.parametrize("field,options", [("duration", ["--fit"]), ("seed", ["--seed", "4"]), ("voice", ["--voice", "rms"])])
-def test_a_server_without_a_field_says_so_and_is_not_sent_it_unasked(film, out, field, options):
+@pytest.mark.parametrize(
+    "field,options", [("duration", ["--fit"]), ("seed", ["--seed", "4"]), ("voice", ["--voice", "rms"])]
+)
+def test_a_server_without_a_field_says_so_and_is_not_sent_it_unasked(
+    film: Path, out: Path, field: str, options: list[str]
+) -> None:
     with scripted(refuses=field) as server:
         work(film, out, servers=[server])
         done = work(film, out, *options, servers=[server], expect=1)
         assert f"answered 400: unknown field '{field}'" in done.stderr
 
 
-
-def test_the_track_has_every_cue_at_its_time_and_the_films_length(tmp_path, out):
-    film = make_film(tmp_path / "film.srt", ["First.", "[music]", "Third, and longer.", "Fourth."], slot=2.5, speaks=2.2)
+def test_the_track_has_every_cue_at_its_time_and_the_films_length(tmp_path: Path, out: Path) -> None:
+    film = make_film(
+        tmp_path / "film.srt", ["First.", "[music]", "Third, and longer.", "Fourth."], slot=2.5, speaks=2.2
+    )
     with scripted() as server:
         done = work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server])
     with wave.open(str(tmp_path / "track.wav")) as file:
@@ -82,40 +87,49 @@ def test_the_track_has_every_cue_at_its_time_and_the_films_length(tmp_path, out)
     assert f"{tmp_path}/track.wav: 9.70 s, 3 of 3 cues\n" in done.stdout
 
 
-def test_speech_that_does_not_fit_is_placed_whole_never_over_another_and_named(tmp_path, out):
+def test_speech_that_does_not_fit_is_placed_whole_never_over_another_and_named(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["x" * 50, "Second.", "y" * 60, "Fourth."], slot=1.5, speaks=1.5)
     with scripted() as server:
         done = work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server])
-    first, second, third, fourth = 2.8 / 1.3 - 0.12, 0.65 - 0.12, 3.3 / 1.3 - 0.12, 0.65 - 0.12  # less the silence that the server puts in front
+    first, second, third, fourth = (
+        2.8 / 1.3 - 0.12,
+        0.65 - 0.12,
+        3.3 / 1.3 - 0.12,
+        0.65 - 0.12,
+    )  # less the silence that the server puts in front
     heard = [time for stretch in starts_and_ends(tmp_path / "track.wav") for time in stretch]
-    assert heard == pytest.approx([0, first + second, 3, 3 + third + fourth], abs=0.03), "nothing is cut off, nothing sounds at once"
+    assert heard == pytest.approx([0, first + second, 3, 3 + third + fourth], abs=0.03), (
+        "nothing is cut off, nothing sounds at once"
+    )
     assert done.stdout.count("does not fit") == 2 and done.stdout.count("late: ") == 2
     assert "late: audio_0003.wav" in done.stdout
 
 
-def test_cues_out_of_order_are_mixed_in_the_films_order(tmp_path, out):
+def test_cues_out_of_order_are_mixed_in_the_films_order(tmp_path: Path, out: Path) -> None:
     film = tmp_path / "film.srt"
     film.write_text("0:04.0 --> 0:05.5\nLast.\n\n0:00.0 --> 0:01.5\nFirst.\n\n0:02.0 --> 0:03.5\nSecond.\n")
     with scripted() as server:
         work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server])
-        assert (out / "audio_0000.wav").read_bytes() == speech({"text": "Last.", "speed": 1.0, "duration": natural_seconds("Last.")})
+        assert (out / "audio_0000.wav").read_bytes() == speech(
+            {"text": "Last.", "speed": 1.0, "duration": natural_seconds("Last.")}
+        )
     assert [start for start, _ in starts_and_ends(tmp_path / "track.wav")] == pytest.approx([0, 2, 4], abs=0.03)
 
 
-def test_a_failed_cue_leaves_silence_in_the_track_and_is_named(film, out, tmp_path):
+def test_a_failed_cue_leaves_silence_in_the_track_and_is_named(film: Path, out: Path, tmp_path: Path) -> None:
     with scripted(lambda server, line: Reply(400, b"no") if line["text"] == "Line 1." else None) as server:
         done = work(film, out, "--track", str(tmp_path / "track.wav"), servers=[server], expect=1)
     assert "failed: audio_0001.wav" in done.stderr and "11 of 12 cues" in done.stdout
     assert [round(start) for start, _ in starts_and_ends(tmp_path / "track.wav")] == [0, *range(4, 24, 2)]
 
 
-def test_other_rates_and_channels_are_mixed(tmp_path):
+def test_other_rates_and_channels_are_mixed(tmp_path: Path) -> None:
     time_ = np.arange(44_100) / 44_100
     soundfile.write(tmp_path / "a.wav", np.stack([0.5 * np.sin(2000 * time_)] * 2, axis=1), 44_100, subtype="PCM_24")
     seconds, late = track.mix([(0.5, tmp_path / "a.wav")], 2.0, tmp_path / "track.wav")
     assert (seconds, late) == (2.0, [0.0])
     ((start, end),) = starts_and_ends(tmp_path / "track.wav")
-    assert (start, end) == (pytest.approx(0.5, abs=0.02), pytest.approx(1.5, abs=0.02))
+    assert [start, end] == pytest.approx([0.5, 1.5], abs=0.02)
 
 
 def peak_megabytes(line: list[str]) -> float:
@@ -133,7 +147,7 @@ def peak_megabytes(line: list[str]) -> float:
     return peak / 1000
 
 
-def test_an_hour_of_track_takes_tens_of_megabytes(tmp_path, out):
+def test_an_hour_of_track_takes_tens_of_megabytes(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", [f"Line {i}." for i in range(30)], slot=120)
     with scripted() as server:
         megabytes = peak_megabytes(command(film, out, "--track", str(tmp_path / "track.wav"), servers=[server.url]))
@@ -142,9 +156,11 @@ def test_an_hour_of_track_takes_tens_of_megabytes(tmp_path, out):
 
 
 @pytest.mark.slow
-def test_ten_thousand_cues_in_bounded_memory(tmp_path, out):
+def test_ten_thousand_cues_in_bounded_memory(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", [f"{i}" for i in range(10_000)], slot=1.0, speaks=0.9)
     with scripted() as server:
-        megabytes = peak_megabytes(command(film, out, "--workers", "4", "--track", str(tmp_path / "track.wav"), servers=[server.url]))
+        megabytes = peak_megabytes(
+            command(film, out, "--workers", "4", "--track", str(tmp_path / "track.wav"), servers=[server.url])
+        )
         assert len(server.spoken) == 10_000
     assert megabytes < 120, f"{megabytes:.0f} MB"

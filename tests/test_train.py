@@ -13,6 +13,7 @@ import torch
 from conftest import ROOT
 
 import tts_core
+from speech.request import Speech
 from train import align, corpus, kokoro, reader, source_filter, vocoder
 
 needs_teachers = pytest.mark.skipif(
@@ -24,7 +25,9 @@ SMALL_RUN = """
 from pathlib import Path
 import sys, torch
 from train import flow, loop
-flow.ARCH = dict(dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, text_mask_padding=False, conv_layers=1, pe_attn_head=None)
+flow.ARCH = dict(
+    dim=64, depth=1, heads=1, ff_mult=1, text_dim=32, text_mask_padding=False, conv_layers=1, pe_attn_head=None
+)
 flow.BATCH_FRAMES = 1536
 loop.CHECKPOINT_SECONDS = 0
 flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
@@ -32,7 +35,18 @@ flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
 
 
 def test_every_frame_goes_to_one_symbol():
-    segments = [("pau", 5), ("hh", 9), ("ax", 14), ("l", 20), ("ow", 33), ("pau", 50), ("dh", 53), ("eh", 60), ("r", 66), ("pau", 80)]
+    segments = [
+        ("pau", 5),
+        ("hh", 9),
+        ("ax", 14),
+        ("l", 20),
+        ("ow", 33),
+        ("pau", 50),
+        ("dh", 53),
+        ("eh", 60),
+        ("r", 66),
+        ("pau", 80),
+    ]
     symbols, frames = align.frames_of(segments, ["h", "ə", "l", "ˈoʊ", ",", "ð", "ˈɛɹ", "."])
     assert list(zip(symbols, frames, strict=True)) == [
         (" ", 5), ("h", 4), ("ə", 5), ("l", 6), ("ˈoʊ", 13), (",", 17), ("ð", 3), ("ˈɛɹ", 13), (".", 14)]  # fmt: skip
@@ -48,7 +62,12 @@ def toy_corpus(tmp_path_factory) -> Path:
 @needs_teachers
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
     def start(out: Path) -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     undisturbed = start(whole)
@@ -102,7 +121,7 @@ def test_the_pitch_loss_is_least_at_the_true_pitch():
     grid = source_filter.f0_grid(torch.device("cpu"))
 
     def logits(hz: float, unvoiced: float) -> torch.Tensor:
-        frame = torch.cat([-((grid.log() - torch.tensor(hz).log()) * 30) ** 2, torch.tensor([-50.0])])
+        frame = torch.cat([-(((grid.log() - torch.tensor(hz).log()) * 30) ** 2), torch.tensor([-50.0])])
         return torch.stack([frame, torch.cat([torch.zeros(len(grid)), torch.tensor([unvoiced])])])[None]
 
     right = vocoder.pitch_loss(logits(120.0, 20.0), f0, voiced)
@@ -113,7 +132,9 @@ def test_the_pitch_loss_is_least_at_the_true_pitch():
 @needs_teachers
 def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
     folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
-    done = subprocess.run([sys.executable, "-m", "train", "--toy", "10", *folders], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--toy", "10", *folders], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     losses = dict(re.findall(r"(\w+) loss: ([\d.]+ at first, [\d.]+) at last", done.stdout))
     for name, values in losses.items():
@@ -121,5 +142,5 @@ def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
         assert last < first, f"{name}: {values}"
     assert set(losses) == {"flow", "distil", "vocoder"}
     tts = tts_core.TTS(tmp_path / "model", tmp_path / "voices")
-    plan = tts.plan(tts_core.Speech("Hello there.", steps=1))
-    assert sum(len(piece) for piece in tts.speak(plan) if piece is not None) == plan.samples
+    plan = tts.plan(Speech("Hello there.", steps=1))
+    assert sum(len(piece) for piece in tts.samples(plan)) == plan.samples

@@ -10,13 +10,13 @@ import soundfile
 import torch
 import yaml
 from conftest import solved
-
-import checkpoint
-import tts_core
-from mel import log_mel
-from sampler import Sampler
-from train import texts
 from recogniser import Recogniser, word_errors
+
+import tts_core
+from engine import checkpoint
+from engine.mel import log_mel
+from engine.sampler import Sampler
+from train import texts
 
 WORD_ERRORS_ALLOWED = 0.35
 
@@ -50,7 +50,7 @@ def test_the_reference_decides_who_speaks(tts):
     own = {}
     for name in ("default", "rms", "awb"):
         plan = tts.plan(tts_core.Speech("The farmer counted his sheep every evening.", name, seed=2))
-        wave = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+        wave = np.concatenate(list(tts.samples(plan)))
         own[name] = log_mel(torch.from_numpy(wave)).mean(dim=0)
     for name, spectrum in own.items():
         distances = {other: float((spectrum - tts.voices[other].mel.mean(dim=0)).norm()) for other in own}
@@ -64,17 +64,28 @@ def test_upstream_loads_the_folder_and_makes_the_same_mel(tts):
 
     folder = tts_core.EMBEDDED_MODEL
     arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
-    upstream = load_model(DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device="cpu")
+    upstream = load_model(
+        DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device="cpu"
+    )
     plan = tts.plan(tts_core.Speech("Fresh snow covered the mountains.", seed=6))
-    line, reference = plan.lines[0], plan.voice.mel
-    tokens = line.tokens[:-1]  # upstream insists on one frame more than there are tokens
+    chunk, reference = plan.chunks[0], plan.voice.mel
+    tokens = chunk.tokens[:-1]  # upstream insists on one frame more than there are tokens
     vocab = (folder / "vocab.txt").read_text().split("\n")[:-1]
     expected, _ = upstream.sample(
-        reference[None], [[vocab[i] for i in tokens]], line.frames, steps=7, cfg_strength=1.0, sway_sampling_coef=-1.0, seed=6
+        reference[None],
+        [[vocab[i] for i in tokens]],
+        chunk.frames,
+        steps=7,
+        cfg_strength=1.0,
+        sway_sampling_coef=-1.0,
+        seed=6,
     )
-    noise = torch.randn(line.frames, 100, generator=torch.Generator().manual_seed(6))
+    noise = torch.randn(chunk.frames, 100, generator=torch.Generator().manual_seed(6))
     read = functools.partial(checkpoint.read_weights, folder / "model.safetensors")
-    mels = [solved(Sampler(tts._sampler.arch, read, torch.device("cpu"), dtype), reference, tokens, noise, 7, 1.0) for dtype in (torch.float32, torch.bfloat16)]
+    mels = [
+        solved(Sampler(tts._sampler.arch, read, torch.device("cpu"), dtype), reference, tokens, noise, 7, 1.0)
+        for dtype in (torch.float32, torch.bfloat16)
+    ]
     exact, quick = (mel[len(reference) :] for mel in mels)
     expected = expected[0, len(reference) :]
     difference = (exact - expected).abs().max().item()

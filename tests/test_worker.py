@@ -8,6 +8,8 @@ import random
 import re
 import subprocess
 import time
+from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,15 +17,15 @@ import pytest
 import soundfile
 from conftest import ROOT
 from films import HARBOUR, asked, checkpoint, command, leftovers, make_film, sounds, until, work, working
-from scripted import RATE, Reply, Scripted, scripted, speech
+from scripted import RATE, Scripted, scripted, speech
 
-import cues
 import tts_core
+from subtitles import cues
 
 # Files, checkpoint, progress
 
 
-def test_one_file_per_cue_and_the_checkpoint_names_them(film, out):
+def test_one_file_per_cue_and_the_checkpoint_names_them(film: Path, out: Path) -> None:
     with scripted() as server:
         done = work(film, out, "--workers", "2", servers=[server])
         assert sounds(out) == {f"audio_{i:04d}.wav": speech({"text": f"Line {i}.", "speed": 1.0}) for i in range(12)}
@@ -34,7 +36,7 @@ def test_one_file_per_cue_and_the_checkpoint_names_them(film, out):
     assert not leftovers(out)
 
 
-def test_the_same_command_again_asks_for_nothing(film, out):
+def test_the_same_command_again_asks_for_nothing(film: Path, out: Path) -> None:
     with scripted() as server:
         work(film, out, servers=[server])
         before = sounds(out)
@@ -46,7 +48,7 @@ def test_the_same_command_again_asks_for_nothing(film, out):
 
 
 @pytest.mark.parametrize("harm", ["deleted", "cut", "changed", "empty"])
-def test_a_file_missing_or_damaged_is_made_again(film, out, harm):
+def test_a_file_missing_or_damaged_is_made_again(film: Path, out: Path, harm: str) -> None:
     with scripted() as server:
         work(film, out, servers=[server])
         before, hurt = sounds(out), out / "audio_0003.wav"
@@ -55,19 +57,24 @@ def test_a_file_missing_or_damaged_is_made_again(film, out, harm):
         if harm == "deleted":
             hurt.unlink()
         else:
-            hurt.write_bytes({"cut": content[:2000], "changed": content, "empty": b""}[harm])
+            hurt.write_bytes({"cut": bytes(content[:2000]), "changed": bytes(content), "empty": b""}[harm])
         work(film, out, servers=[server])
         assert asked(server)[12:] == ["Line 3."]
         assert sounds(out) == before
 
 
-def test_only_a_changed_cue_is_spoken_again(film, out):
+def test_only_a_changed_cue_is_spoken_again(film: Path, out: Path) -> None:
     with scripted() as server:
         work(film, out, servers=[server])
         film.write_text(film.read_text().replace("Line 5.", "Another line."))
         work(film, out, servers=[server])
         assert asked(server)[12:] == ["Another line."]
-        for options, field in [(["--speed", "1.2"], "speed"), (["--voice", "rms"], "voice"), (["--seed", "4"], "seed"), (["--fit"], "duration")]:
+        for options, field in [
+            (["--speed", "1.2"], "speed"),
+            (["--voice", "rms"], "voice"),
+            (["--seed", "4"], "seed"),
+            (["--fit"], "duration"),
+        ]:
             server.asked.clear()
             work(film, out, *options, servers=[server])
             assert len(server.asked) == 12 and all(field in line for line in server.asked), options
@@ -76,18 +83,7 @@ def test_only_a_changed_cue_is_spoken_again(film, out):
         assert len(server.asked) == 24
 
 
-def test_another_subtitle_in_the_same_folder_takes_nothing_wrong(film, out, tmp_path):
-    with scripted(lambda server, line: Reply(400, b"no") if line["text"] == "Other 1." else None) as server:
-        work(film, out, servers=[server])
-        (out / "mine.wav").write_bytes(b"kept")
-        (out / ".audio_0011.wav.part").write_bytes(b"half of one, after a kill")
-        other = make_film(tmp_path / "other.srt", ["Other 0.", "Other 1.", "Line 2."])
-        work(other, out, servers=[server], expect=1)
-        assert asked(server)[12:] == ["Other 0.", "Other 1."]  # Line 2. is word for word the old one
-        assert list(sounds(out)) == ["audio_0000.wav", "audio_0002.wav"] and (out / "mine.wav").exists() and not leftovers(out)
-
-
-def test_cues_without_words_have_no_file_and_keep_their_number(tmp_path, out):
+def test_cues_without_words_have_no_file_and_keep_their_number(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["One.", "", "[music]", "♪ la la ♪", "Five."])
     with scripted() as server:
         done = work(film, out, servers=[server])
@@ -95,10 +91,15 @@ def test_cues_without_words_have_no_file_and_keep_their_number(tmp_path, out):
     assert list(sounds(out)) == ["audio_0000.wav", "audio_0004.wav"] and "2/2 completed" in done.stdout
 
 
-def test_progress_is_drawn_on_a_terminal(film, out):
+def test_progress_is_drawn_on_a_terminal(film: Path, out: Path) -> None:
     ours, theirs = pty.openpty()
     with scripted(lambda server, line: 0.05) as server:
-        process = subprocess.Popen(command(film, out, servers=[server.url]), stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"})
+        process = subprocess.Popen(
+            command(film, out, servers=[server.url]),
+            stdout=theirs,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+        )
         os.close(theirs)
         drawn = b""
         with contextlib.suppress(OSError):  # how Linux says that the other side is gone
@@ -112,7 +113,7 @@ def test_progress_is_drawn_on_a_terminal(film, out):
 # Several workers and servers
 
 
-def test_nobody_idles_while_cues_are_pending(tmp_path, out):
+def test_nobody_idles_while_cues_are_pending(tmp_path: Path, out: Path) -> None:
     draw = random.Random(3)
     delays = {f"Line {i}.": draw.choice([0.02, 0.05, 0.3]) for i in range(36)}
     film = make_film(tmp_path / "film.srt", list(delays))
@@ -126,7 +127,7 @@ def test_nobody_idles_while_cues_are_pending(tmp_path, out):
     assert share > 0.9, f"workers were busy {share:.0%} of the time while cues were pending"
 
 
-def test_three_servers_are_at_least_2_7_times_one(tmp_path):
+def test_three_servers_are_at_least_2_7_times_one(tmp_path: Path) -> None:
     draw = random.Random(4)
     delays = {f"Line {i}.": draw.uniform(0.05, 0.15) for i in range(33)}
     film = make_film(tmp_path / "film.srt", list(delays))
@@ -136,7 +137,7 @@ def test_three_servers_are_at_least_2_7_times_one(tmp_path):
         spans = [span for server in servers for span in server.spans]
         return max(end for _, end in spans) - min(began for began, _ in spans)
 
-    def delay(server: Scripted, line: dict) -> float:
+    def delay(server: Scripted, line: dict[str, Any]) -> float:
         return delays[line["text"]]
 
     with scripted(delay) as one:
@@ -147,7 +148,7 @@ def test_three_servers_are_at_least_2_7_times_one(tmp_path):
     assert alone / together >= 2.7, f"{alone:.2f} s alone, {together:.2f} s with three: {alone / together:.2f} times"
 
 
-def test_the_least_busy_server_is_asked(tmp_path, out):
+def test_the_least_busy_server_is_asked(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", [f"Line {i}." for i in range(24)])
     with scripted(lambda server, line: 0.5) as slow, scripted(lambda server, line: 0.04) as quick:
         work(film, out, "--workers", "2", servers=[slow, quick])
@@ -157,19 +158,26 @@ def test_the_least_busy_server_is_asked(tmp_path, out):
 # Voices
 
 
-def test_speakers_have_the_voices_of_the_map(tmp_path, out):
+def test_speakers_have_the_voices_of_the_map(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["[Anna] Hello.", "[BOB] Hello.", "Hello.", "[eve] Hello."])
     (tmp_path / "map.toml").write_text('anna = "a"\nBob = "b"\n')
     with scripted(voices=["a", "b", "c"]) as server:
-        done = work(film, out, "--workers", "1", "--voices", str(tmp_path / "map.toml"), "--voice", "c", servers=[server])
-        assert [(line["voice"], line["text"]) for line in server.asked] == [("a", "Hello."), ("b", "Hello."), ("c", "Hello."), ("c", "Hello.")]
+        done = work(
+            film, out, "--workers", "1", "--voices", str(tmp_path / "map.toml"), "--voice", "c", servers=[server]
+        )
+        assert [(line["voice"], line["text"]) for line in server.asked] == [
+            ("a", "Hello."),
+            ("b", "Hello."),
+            ("c", "Hello."),
+            ("c", "Hello."),
+        ]
     assert "no voice of their own: eve" in done.stderr
 
 
 # What is refused before the first request
 
 
-def test_mistakes_are_refused_before_the_first_request(film, tmp_path):
+def test_mistakes_are_refused_before_the_first_request(film: Path, tmp_path: Path) -> None:
     (tmp_path / "map.toml").write_text('anna = "nobody"')
     (tmp_path / "bad.toml").write_text("anna = \n")
     (tmp_path / "seven.toml").write_text("anna = 7\n")
@@ -201,19 +209,23 @@ def test_mistakes_are_refused_before_the_first_request(film, tmp_path):
             ("--server", f"{other.url}/v1"): "is --server the address alone",
         }
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            runs = pool.map(lambda number, options: work(film, tmp_path / f"out{number}", *options, servers=[server], expect=2), range(len(mistakes)), mistakes)
+            runs = pool.map(
+                lambda number, options: work(film, tmp_path / f"out{number}", *options, servers=[server], expect=2),
+                range(len(mistakes)),
+                mistakes,
+            )
             for done, words in zip(runs, mistakes.values(), strict=True):
                 assert words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
         assert not server.asked and not other.asked
 
 
-def test_no_server_at_all_is_said_at_once(film, out):
+def test_no_server_at_all_is_said_at_once(film: Path, out: Path) -> None:
     began = time.monotonic()
     done = work(film, out, servers=["http://127.0.0.1:9"], expect=2)
     assert "no server answers: http://127.0.0.1:9 does not answer" in done.stderr and time.monotonic() - began < 5
 
 
-def test_a_folder_that_cannot_be_written_is_refused(film, out):
+def test_a_folder_that_cannot_be_written_is_refused(film: Path, out: Path) -> None:
     out.mkdir()
     out.chmod(0o500)
     if os.access(out, os.W_OK):
@@ -222,7 +234,7 @@ def test_a_folder_that_cannot_be_written_is_refused(film, out):
         assert "Permission denied" in work(film, out, servers=[server], expect=2).stderr
 
 
-def test_a_checkpoint_that_is_not_one_is_not_overwritten(film, out):
+def test_a_checkpoint_that_is_not_one_is_not_overwritten(film: Path, out: Path) -> None:
     out.mkdir()
     (out / ".checkpoint.json").write_text("{half")
     with scripted() as server:
@@ -230,33 +242,52 @@ def test_a_checkpoint_that_is_not_one_is_not_overwritten(film, out):
         assert not server.asked and (out / ".checkpoint.json").read_text() == "{half"
 
 
-def test_one_run_per_folder(film, out):
+def test_one_run_per_folder(film: Path, out: Path) -> None:
     with scripted(lambda server, line: 0.1) as server, working(film, out, servers=[server]):
         until(lambda: bool(server.asked))
-        assert "another run works in" in work(film, out, "--track", str(out / "t.wav"), servers=[server], expect=2).stderr
+        assert (
+            "another run works in" in work(film, out, "--track", str(out / "t.wav"), servers=[server], expect=2).stderr
+        )
 
 
 # The real server
 
 
 @pytest.mark.parametrize("speed", ["0.25", "4"])
-def test_the_real_server_takes_every_length_that_fitting_asks_for(tmp_path, tts, speed):
+def test_the_real_server_takes_every_length_that_fitting_asks_for(
+    tmp_path: Path, tts: tts_core.TTS, speed: str
+) -> None:
     """At the limits of speed it refused some: 1.964 s where 0.491 s, rounded from 0.4907, allowed 1.963."""
     film = make_film(
-        tmp_path / "film.srt", ["Hi.", "Oh!", "Nobody knows their names.", "Good evening.", "Winter came early, and the bridge was closed."], slot=60
+        tmp_path / "film.srt",
+        ["Hi.", "Oh!", "Nobody knows their names.", "Good evening.", "Winter came early, and the bridge was closed."],
+        slot=60,
     )
     with scripted(natural=lambda text: round(tts.plan(tts_core.Speech(text)).seconds, 3)) as server:
         work(film, tmp_path / "out", "--fit", "--speed", speed, servers=[server])
         assert len(server.asked) == 5
         for line in server.asked:
-            assert tts.plan(tts_core.Speech(line["text"], duration=line["duration"])).samples == round(line["duration"] * RATE)
+            assert tts.plan(tts_core.Speech(line["text"], duration=line["duration"])).samples == round(
+                line["duration"] * RATE
+            )
 
 
-def test_the_real_voice_speaks_the_example_in_time_and_in_order(server, tmp_path):
+def test_the_real_voice_speaks_the_example_in_time_and_in_order(server: str, tmp_path: Path) -> None:
     from recogniser import Recogniser, word_errors
 
     out, mixed = tmp_path / "out", tmp_path / "track.wav"
-    done = work(HARBOUR, out, "--track", str(mixed), "--seed", "7", "--voices", str(ROOT / "examples" / "voices.toml"), servers=[server], timeout=240)
+    done = work(
+        HARBOUR,
+        out,
+        "--track",
+        str(mixed),
+        "--seed",
+        "7",
+        "--voices",
+        str(ROOT / "examples" / "voices.toml"),
+        servers=[server],
+        timeout=240,
+    )
     assert "12 of 12 cues\n" in done.stdout and "late" not in done.stdout and "does not fit" not in done.stdout
     film = cues.read(HARBOUR)[0]
     samples, rate = soundfile.read(mixed, dtype="float32")
@@ -266,7 +297,9 @@ def test_the_real_voice_speaks_the_example_in_time_and_in_order(server, tmp_path
         begin, end = round(cue.start * rate), round((cue.start + room) * rate)
         before = np.abs(samples[begin - round(0.03 * rate) : begin]).max()
         late = np.flatnonzero(np.abs(samples[begin:end]) > 0.02)[0] / rate
-        assert before < 0.01, f"{before:.3f} right before cue {cue.index}: it starts early, or the one before runs into it"
+        assert before < 0.01, (
+            f"{before:.3f} right before cue {cue.index}: it starts early, or the one before runs into it"
+        )
         assert late <= 0.03, f"cue {cue.index} starts {1000 * late:.0f} ms late"
         heard.append(recogniser.hear(samples[begin:end]))
     said = [cue.text for cue in film]

@@ -7,9 +7,11 @@ import numpy as np
 import soundfile
 import torch
 
-import audio
 import tts_core
-from mel import log_mel
+from engine.checkpoint import read_weights
+from engine.mel import log_mel
+from speech import audio
+from speech.request import Speech
 from train import export, picture, texts
 
 SAMPLE_OF = {"default": ("en", 0), "bella": ("en", 13), "michael": ("en", 17), "fenrir": ("en", 31), "an": ("vi", 0)}
@@ -79,19 +81,15 @@ spoken in several chunks.
 
 def write(folder: Path, tts: tts_core.TTS, table: str, clones: dict[str, dict], cost: float, count: int) -> None:
     """README.md, samples.png and the Opus samples in `folder`."""
-    weights = tts_core.checkpoint.read_weights(folder / "model.safetensors")
+    weights = read_weights(folder / "model.safetensors")
     vocoder = torch.load(folder / "vocoder" / "pytorch_model.bin", weights_only=True)
-    plan = tts.plan(tts_core.Speech("Hello."))
+    plan = tts.plan(Speech("Hello."))
     heads = [
         "| by | halves: own first | single voices: own first | mean rank of 20 | cosine, own | nearest other |",
         "|---|---|---|---|---|---|",
     ]
-    ranks = [
-        "| {who} | {halves_first:.0%} | {singles_first:.0%} | {mean_rank:.1f} | {own_cosine:.2f} | {other_cosine:.2f} |".format(
-            who=who, **r
-        )
-        for who, r in clones.items()
-    ]
+    figures = "{halves_first:.0%} | {singles_first:.0%} | {mean_rank:.1f} | {own_cosine:.2f} | {other_cosine:.2f}"
+    ranks = [f"| {who} | {figures.format(**found)} |" for who, found in clones.items()]
     text = CARD.format(
         parameters=sum(w.numel() for w in weights.values()) / 1e6,
         vocoder=sum(w.numel() for w in vocoder.values()) / 1e6,
@@ -112,8 +110,8 @@ def _samples(folder: Path, tts: tts_core.TTS) -> str:
     rows, links = [], []
     for voice, (language, place) in SAMPLE_OF.items():
         sentence = texts.held_out(language)[place]
-        plan = tts.plan(tts_core.Speech(sentence, voice, seed=2))
-        made = np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+        plan = tts.plan(Speech(sentence, voice, seed=2))
+        made = np.concatenate(list(tts.samples(plan)))
         file = folder / "samples" / f"{voice}.opus"
         soundfile.write(file, made, audio.SAMPLE_RATE, format="OGG", subtype="OPUS")
         links.append(f"- [{voice}](samples/{file.name}): {sentence}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mel import log_mel
+from engine.mel import log_mel
 from train import references
 from train.judges import table
 from train.vocoder import SourceFilter
@@ -23,7 +23,7 @@ KEPT = Path("build/judges/teachers.json")
 def vocoder_of(path: Path) -> Voice:
     """A checkpoint of train.vocoder (averaged weights), or the folder of a Vocos."""
     if path.is_dir():
-        from vocoder import Vocoder
+        from engine.vocoder import Vocoder
 
         vocos = Vocoder(path, torch.device("cpu"))
         return lambda mel: vocos.samples(mel).numpy()

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-import audio
+from speech import audio
 from train import everyday, kokoro, reader, speakers, texts
 
 LEADING_FRAMES, TRAILING_FRAMES = 3, 18

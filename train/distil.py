@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from sampler import time_grid
+from engine.sampler import time_grid
 from train import flow, loop, reader
 from train.speech_data import Data
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from audio import FFT_SAMPLES, HOP_SAMPLES
-from device import padded
+from engine.device import round_up_frames
+from speech.audio import FFT_SAMPLES, HOP_SAMPLES
 from train import source_filter
 
 SOURCE_FILTER_HEAD = "direct.SourceFilterHead"
@@ -52,7 +52,7 @@ class Vocoder:
     def _backbone(self, mel: torch.Tensor) -> torch.Tensor:
         """(frames, 100) → (frames, dim): ConvNeXt blocks, fp32 outside of their products."""
         w, frames = self._w, len(mel)
-        h = F.pad(mel.t(), (0, padded(frames) - frames))
+        h = F.pad(mel.t(), (0, round_up_frames(frames) - frames))
         h = F.conv1d(h[None], w["backbone.embed.weight"], w["backbone.embed.bias"], padding=_KERNEL // 2)
         size = (h.shape[1],)
         h = F.layer_norm(h[0].t(), size, w["backbone.norm.weight"], w["backbone.norm.bias"], 1e-6)

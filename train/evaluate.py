@@ -12,14 +12,17 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-import audio
 import tts_core
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio
+from speech.request import Speech
 from train import card, references, texts
+from train.engine_vocoder import Vocoder
 from train.judges import cloning, table
 from train.judges.sound import JudgeMissing
 
@@ -37,9 +40,9 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings: float | int | None) -> np.ndarray:
-    plan = tts.plan(tts_core.Speech(sentence, voice, **settings))
-    return np.concatenate([piece for piece in tts.speak(plan) if piece is not None])
+def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings: Any) -> np.ndarray:
+    plan = tts.plan(Speech(sentence, voice, **settings))
+    return np.concatenate(list(tts.samples(plan)))
 
 
 def kept(key: str, make: Callable[[], dict]) -> dict:
@@ -60,7 +63,7 @@ def row(key: str, speeches: Callable[[], list[np.ndarray]], said: list[str], lan
 
 def copies(model: Path, teacher: str, count: int) -> list[np.ndarray]:
     """The teacher's own mels through the model's vocoder."""
-    vocoder = tts_core.Vocoder(model / "vocoder", torch.device("cpu"))
+    vocoder = Vocoder(model / "vocoder", torch.device("cpu"))
     with torch.inference_mode():
         return [vocoder.samples(log_mel(torch.from_numpy(s))).numpy() for s in references.speeches(teacher)[:count]]
 

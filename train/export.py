@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-import audio
+from speech import audio
 from train import corpus, distil, durations, flow, kokoro, reader, references, speakers, vietnamese
 from train.engine_vocoder import SOURCE_FILTER_HEAD
 from train.espeak import Espeak

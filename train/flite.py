@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import audio
+from speech import audio
 from train.espeak import Spoken
 
 

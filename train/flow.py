@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from sampler import time_grid
+from engine.sampler import time_grid
 from train import loop, picture, reader
 from train.speech_data import Data
 

@@ -3,7 +3,7 @@
 import numpy as np
 import parselmouth
 
-import audio
+from speech import audio
 
 FLOOR_HZ, CEILING_HZ = 60.0, 500.0
 

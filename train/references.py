@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-import audio
+from speech import audio
 from train import speakers, texts
 
 FOLDER = Path("build/judges/teachers")

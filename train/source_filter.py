@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
+from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
 
 BINS = FFT_SAMPLES // 2 + 1
 F0_BINS, F0_LOW, F0_HIGH = 192, 50.0, 600.0

@@ -12,8 +12,8 @@ import numpy as np
 import soxr
 import torch
 
-import audio
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio
 from train import corpus, reader
 
 SHARES = {"hibari": 0.25, "kokoro": 0.5, "vi": 0.25}

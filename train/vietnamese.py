@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-import audio
+from speech import audio
 from train import align, corpus, everyday_vi, pitch, reader, texts
 from train.espeak import Espeak, Spoken
 

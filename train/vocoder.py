@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-import audio
-from mel import log_mel
+from engine.mel import log_mel
+from speech import audio
 from train import corpus, loop, source_filter
 from train.source_filter import CONTEXT
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import bentoml
 
-from audio import pcm16, wav_header
-from speech import BadSpeech, Speech
+from speech.audio import pcm16, wav_header
+from speech.request import BadSpeech, Speech
 from tts_core import TTS
 
 
@@ -18,7 +18,7 @@ class Speaker:
     def __init__(self) -> None:
         self.tts = TTS()
 
-    @bentoml.api(route="/tts")
+    @bentoml.api(route="/tts")  # type: ignore[untyped-decorator]
     def speak(
         self, text: str, voice: str = "default", speed: float = 1.0, seed: int | None = None, steps: int | None = None
     ) -> Annotated[Generator[bytes, None, None], bentoml.validators.ContentType("audio/wav")]:
@@ -27,6 +27,5 @@ class Speaker:
         except BadSpeech as error:
             raise bentoml.exceptions.InvalidArgument(str(error)) from None
         yield wav_header(plan.samples)
-        for samples in self.tts.speak(plan):
-            if samples is not None:
-                yield pcm16(samples)
+        for samples in self.tts.samples(plan):
+            yield pcm16(samples)

@@ -1,6 +1,7 @@
 """Ray Serve in its documented way: a FastAPI ingress, one replica that holds the model, a StreamingResponse.
 
-One speech at a time, by a lock: several in one process would only share the same cores. Ray's own health route is /-/healthz.
+One speech at a time, by a lock: several in one process would only share the same cores. Ray's own health route is
+/-/healthz.
 
 Try: python -m bench.frameworks.ray_tts 8000
 """
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
@@ -20,6 +22,9 @@ os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # loopback only
 
 import ray
 from ray import serve
+
+if TYPE_CHECKING:
+    from speech.request import Speech
 
 http = FastAPI()
 
@@ -34,7 +39,7 @@ class Speaker:
 
     @http.post("/tts")
     async def speak(self, request: Request) -> StreamingResponse:
-        from speech import BadSpeech, Speech
+        from speech.request import BadSpeech, Speech
 
         try:
             speech = Speech(**await request.json())
@@ -42,31 +47,39 @@ class Speaker:
             raise HTTPException(400, str(error)) from None
         return StreamingResponse(self.sound(speech), media_type="audio/wav")
 
-    def sound(self, speech) -> Iterator[bytes]:
-        from audio import pcm16, wav_header
+    def sound(self, speech: "Speech") -> Iterator[bytes]:
+        from speech.audio import pcm16, wav_header
 
         with self.lock:
             plan = self.tts.plan(speech)
             yield wav_header(plan.samples)
-            for samples in self.tts.speak(plan):
-                if samples is not None:
-                    yield pcm16(samples)
+            for samples in self.tts.samples(plan):
+                yield pcm16(samples)
 
     @http.get("/health")
-    async def health(self) -> dict:
+    async def health(self) -> dict[str, Any]:
         return {"status": "healthy"}
 
     @http.get("/ready")
-    async def ready(self) -> dict:
+    async def ready(self) -> dict[str, Any]:
         return {"status": "ready"}
 
 
 def main() -> None:
     stop = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:  # its sockets want a short path
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:  # its sockets want a short path
         environment = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder, _node_ip_address="127.0.0.1",
-                 object_store_memory=100 * 2**20, runtime_env={"env_vars": environment})  # fmt: skip
+        ray.init(
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=100 * 2**20,
+            runtime_env={"env_vars": environment},
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())  # after ray has installed its own
         serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})

@@ -1,15 +1,18 @@
-"""The layered server that direct is compared with: executor → service → pool → wrapper → model, a whole file at the end (source system S3).
+"""The layered server that direct is compared with: executor → service → pool → wrapper → model, a whole file at the end
+(source system S3).
 
-Each layer is switched on by its name in LAYERS, so that its own cost can be measured; none: one model, one executor thread, one file.
+Each layer is switched on by its name in LAYERS, so that its own cost can be measured; none: one model, one executor
+thread, one file.
 
-    service     a class between route and model that owns settings, counts requests and reads the request's fields out and in again
+    service     a class between route and model that owns settings, counts requests, reads fields out and in again
     pool        INSTANCES (2) models behind an asyncio.Queue, each lent to one request at a time
     warmup      one sentence spoken by every model before the server is ready
     wrapper     a class around the model with a lock, its own clock and its own checks of the result
     validation  the text checked, cleaned and measured a second time
     encode      the WAV made by libsndfile in memory
 
-The models share the cores: each is given its part of them. THREADS=all leaves torch's own setting, all cores for each model.
+The models share the cores: each is given its part of them. THREADS=all leaves torch's own setting, all cores for each
+model.
 
 Try: LAYERS=service,pool,warmup,wrapper,validation,encode uvicorn bench.layered.pool:app
 """
@@ -23,17 +26,17 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
 
-from audio import SAMPLE_RATE
 from bench.layered.front import cores_for, front, share_cores, spoken, wav
-from speech import BadSpeech, Speech
+from speech.audio import SAMPLE_RATE
+from speech.request import BadSpeech, Speech
 from tts_core import TTS
 
 ALL = ("service", "pool", "warmup", "wrapper", "validation", "encode")
@@ -108,14 +111,23 @@ class Single:
 
 
 class Service:
-    """What layered servers put between route and model: a request becomes a call with named arguments, counted and timed."""
+    """What layered servers put between route and model: a request becomes a call with named arguments, counted and
+    timed."""
 
-    def __init__(self, synthesize):
+    def __init__(self, synthesize: Callable[[Speech], Awaitable[bytes]]) -> None:
         self._synthesize = synthesize
         self.stats = {"total": 0, "completed": 0, "failed": 0, "seconds": 0.0}
 
-    async def process(self, text: str, voice: str, speed: float, duration: float | None, seed: int | None, steps: int | None,
-                      cfg_strength: float | None) -> bytes:  # fmt: skip
+    async def process(
+        self,
+        text: str,
+        voice: str,
+        speed: float,
+        duration: float | None,
+        seed: int | None,
+        steps: int | None,
+        cfg_strength: float | None,
+    ) -> bytes:
         self.stats["total"] += 1
         began = time.perf_counter()
         try:
@@ -177,12 +189,19 @@ class Server:
         self.service = Service(self.synthesize)
         if "warmup" in LAYERS:
             for speaker in speakers:
-                await asyncio.get_running_loop().run_in_executor(self.executor, speaker.generate, Speech(WARM_UP, seed=0))
+                await asyncio.get_running_loop().run_in_executor(
+                    self.executor, speaker.generate, Speech(WARM_UP, seed=0)
+                )
         yield
         self.executor.shutdown()
 
-    def health(self) -> dict:
-        return {"layers": LAYERS, "instances": INSTANCES, "stats": self.service.stats, "model": type(self.pool.speakers[0]).__name__}
+    def health(self) -> dict[str, Any]:
+        return {
+            "layers": LAYERS,
+            "instances": INSTANCES,
+            "stats": self.service.stats,
+            "model": type(self.pool.speakers[0]).__name__,
+        }
 
 
 server = Server()

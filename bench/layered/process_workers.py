@@ -1,7 +1,9 @@
-"""Long-lived worker processes behind a manager, JSON lines over their pipes (source system S2); and its ancestor, a process per line.
+"""Long-lived worker processes behind a manager, JSON lines over their pipes (source system S2); and its ancestor, a
+process per line.
 
-WORKERS (2) processes load the model once each. A worker that dies, answers no ping in time or takes too long over a line is killed and
-replaced, and its line is spoken by the next one, at most ATTEMPTS times. WORKERS=per-line starts a process for each request instead.
+WORKERS (2) processes load the model once each. A worker that dies, answers no ping in time or takes too long over a
+line is killed and replaced, and its line is spoken by the next one, at most ATTEMPTS times. WORKERS=per-line starts a
+process for each request instead.
 
 Try: uvicorn bench.layered.process_workers:app
 """
@@ -19,9 +21,10 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from bench.layered.front import cores_for, front
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.request import BadSpeech, Speech, UnknownVoice
 
 PER_LINE = os.environ.get("WORKERS") == "per-line"
 WORKERS = 2 if PER_LINE else int(os.environ.get("WORKERS", 2))
@@ -52,9 +55,11 @@ class Worker:
         """The process with its share of the cores, not yet loaded."""
         shared = os.environ | {"WORKER_THREADS": str(cores_for(WORKERS))}
         command = [sys.executable, "-m", "bench.layered.worker"]
-        return cls(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=shared, start_new_session=True))
+        return cls(
+            await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=shared, start_new_session=True)
+        )
 
-    async def ask(self, command: str, seconds: float, **fields: object) -> dict:
+    async def ask(self, command: str, seconds: float, **fields: object) -> dict[str, Any]:
         """The reply. Raises WorkerLost, and the caller's mistake."""
         name = next(self._ids)
         assert self.process.stdin and self.process.stdout
@@ -69,7 +74,7 @@ class Worker:
             raise WorkerLost(f"worker {self.process.pid}: {error}") from None
         if not line:
             raise WorkerLost(f"worker {self.process.pid} is gone")
-        reply = json.loads(line)
+        reply: dict[str, Any] = json.loads(line)
         if reply["id"] != name:
             raise WorkerLost(f"worker {self.process.pid} answered {reply['id']} instead of {name}")
         if not reply["ok"]:
@@ -104,7 +109,7 @@ class Manager:
         self._busy: set[Worker] = set()
         self._slots = asyncio.Semaphore(WORKERS)
         self.stats = {"requests": 0, "pending": 0, "replaced": 0, "redone": 0}
-        self._background: set[asyncio.Task] = set()
+        self._background: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -201,8 +206,10 @@ class Manager:
         finally:
             file.unlink(missing_ok=True)
 
-    def health(self) -> dict:
-        workers = [{"pid": w.process.pid, "busy": w in self._busy, "load_seconds": w.load_seconds} for w in self.workers]
+    def health(self) -> dict[str, Any]:
+        workers = [
+            {"pid": w.process.pid, "busy": w in self._busy, "load_seconds": w.load_seconds} for w in self.workers
+        ]
         return {"workers": workers, "stats": self.stats}
 
 

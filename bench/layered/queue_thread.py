@@ -1,7 +1,7 @@
 """A queue, one worker thread and a lock; callers poll for their result (source system S1).
 
-The synchronous caller's handler puts the text into the queue and looks every POLL_SECONDS whether it is done; `"async": true` answers
-with an id at once, for GET /tts/status/<id>.
+The synchronous caller's handler puts the text into the queue and looks every POLL_SECONDS whether it is done; `"async":
+true` answers with an id at once, for GET /tts/status/<id>.
 
 Try: uvicorn bench.layered.queue_thread:app
 """
@@ -15,14 +15,15 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from audio import SAMPLE_RATE, WAV_HEADER_BYTES
 from bench.layered.front import front, parse, spoken, wav
-from speech import Speech
+from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES
+from speech.request import Speech
 from tts_core import TTS
 
 POLL_SECONDS = 0.01
@@ -40,7 +41,7 @@ class QueueServer:
 
     def __init__(self) -> None:
         self._queue: queue.Queue[tuple[str, Speech] | None] = queue.Queue()
-        self._requests: dict[str, dict] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._processing = False
 
@@ -65,9 +66,16 @@ class QueueServer:
                 body = wav(spoken(self._tts, speech))
                 file = self._folder / f"{name}.wav"
                 file.write_bytes(body)
-                self._set(name, status="completed", result={
-                    "output_path": str(file), "sample_rate": SAMPLE_RATE, "duration": (len(body) - WAV_HEADER_BYTES) / 2 / SAMPLE_RATE,
-                    "processing_time": time.monotonic() - began})  # fmt: skip
+                self._set(
+                    name,
+                    status="completed",
+                    result={
+                        "output_path": str(file),
+                        "sample_rate": SAMPLE_RATE,
+                        "duration": (len(body) - WAV_HEADER_BYTES) / 2 / SAMPLE_RATE,
+                        "processing_time": time.monotonic() - began,
+                    },
+                )
             except Exception as error:  # the thread must outlive any request; who asked is told
                 self._set(name, status="failed", error=error)
             finally:
@@ -87,7 +95,7 @@ class QueueServer:
         self._queue.put((name, speech))
         return name
 
-    def get(self, name: str) -> dict:
+    def get(self, name: str) -> dict[str, Any]:
         with self._lock:
             if name not in self._requests:
                 raise UnknownRequest(f"there is no request {name[:40]!r}")
@@ -111,7 +119,9 @@ class QueueServer:
     async def status(self, request: Request) -> Response:
         name = request.path_params["id"]
         found = self.get(name)
-        return JSONResponse({"request_id": name, **found, **({"error": str(found["error"])} if "error" in found else {})})
+        return JSONResponse(
+            {"request_id": name, **found, **({"error": str(found["error"])} if "error" in found else {})}
+        )
 
     async def result(self, request: Request) -> Response:
         found = self.get(request.path_params["id"])
@@ -119,13 +129,23 @@ class QueueServer:
             raise UnknownRequest(f"request is {found['status']}")
         return FileResponse(found["result"]["output_path"], media_type="audio/wav")
 
-    def health(self) -> dict:
-        return {"stats": {"queue_size": self._queue.qsize() + self._processing, "processing": self._processing, "total_requests": len(self._requests)}}
+    def health(self) -> dict[str, Any]:
+        return {
+            "stats": {
+                "queue_size": self._queue.qsize() + self._processing,
+                "processing": self._processing,
+                "total_requests": len(self._requests),
+            }
+        }
 
 
 server = QueueServer()
 app = front(
-    server.speak, server.running, server.health,
-    Route("/tts", server.tts, methods=["POST"]), Route("/tts/status/{id}", server.status), Route("/tts/result/{id}", server.result),
+    server.speak,
+    server.running,
+    server.health,
+    Route("/tts", server.tts, methods=["POST"]),
+    Route("/tts/status/{id}", server.status),
+    Route("/tts/result/{id}", server.result),
     errors={UnknownRequest: 404},
-)  # fmt: skip
+)

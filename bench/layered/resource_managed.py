@@ -1,9 +1,10 @@
 """Jobs with priorities under semaphores and limits (source system S4).
 
-Every request becomes a job in a priority queue: urgent, high, normal, low, and inside a level first come first served. A job starts when
-there is a place among JOBS (3) and, for its speech, among TTS_PLACES (2), and while CPU and memory are below their limits: above them
-it waits. VISUAL_PLACES (4) bound the pictures of the system it comes from; here that is the making of the WAV. A job that breaks is
-retried RETRIES times with a back-off. A monitor looks every 30 s, and at once when a job cannot start.
+Every request becomes a job in a priority queue: urgent, high, normal, low, and inside a level first come first served.
+A job starts when there is a place among JOBS (3) and, for its speech, among TTS_PLACES (2), and while CPU and memory
+are below their limits: above them it waits. VISUAL_PLACES (4) bound the pictures of the system it comes from; here that
+is the making of the WAV. A job that breaks is retried RETRIES times with a back-off. A monitor looks every 30 s, and at
+once when a job cannot start.
 
 Try: uvicorn bench.layered.resource_managed:app --timeout-graceful-shutdown 5
 """
@@ -17,6 +18,7 @@ import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 from starlette.requests import Request
@@ -24,14 +26,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bench.layered.front import cores_for, front, parse, share_cores, spoken, wav
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import TTS
 
 LEVELS = {"urgent": 0, "high": 1, "normal": 2, "low": 3}
 AGEING_SECONDS = 60
 """A job that waited so long counts one level higher: none starves."""
-JOBS, TTS_PLACES, VISUAL_PLACES = (int(os.environ.get(name, default)) for name, default in (("JOBS", 3), ("TTS_PLACES", 2), ("VISUAL_PLACES", 4)))
-CPU_LIMIT, MEMORY_LIMIT = (float(os.environ.get(name, default)) for name, default in (("CPU_LIMIT", 80), ("MEMORY_LIMIT", 85)))
+JOBS, TTS_PLACES, VISUAL_PLACES = (
+    int(os.environ.get(name, default)) for name, default in (("JOBS", 3), ("TTS_PLACES", 2), ("VISUAL_PLACES", 4))
+)
+CPU_LIMIT, MEMORY_LIMIT = (
+    float(os.environ.get(name, default)) for name, default in (("CPU_LIMIT", 80), ("MEMORY_LIMIT", 85))
+)
 MONITOR_SECONDS, HELD_SECONDS = 30, 0.25
 RETRIES, BACK_OFF_SECONDS = 2, 0.2
 
@@ -70,7 +76,7 @@ class Resources:
 
     @property
     def room(self) -> bool:
-        return self.cpu < CPU_LIMIT and self.memory < MEMORY_LIMIT
+        return bool(self.cpu < CPU_LIMIT and self.memory < MEMORY_LIMIT)
 
     async def monitor(self) -> None:
         while True:
@@ -84,7 +90,7 @@ class Server:
         self._waiting: list[Job] = []
         self._wake = asyncio.Event()
         self._numbers = itertools.count()
-        self._tasks: set[asyncio.Task] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.finished: list[str] = []
         """Texts in the order in which they were finished, the last hundred."""
 
@@ -93,7 +99,9 @@ class Server:
         self._tts = TTS()
         share_cores(cores_for(TTS_PLACES))
         self.resources = Resources()
-        self._jobs, self._speaking, self._drawing = (asyncio.Semaphore(places) for places in (JOBS, TTS_PLACES, VISUAL_PLACES))
+        self._jobs, self._speaking, self._drawing = (
+            asyncio.Semaphore(places) for places in (JOBS, TTS_PLACES, VISUAL_PLACES)
+        )
         self._executor = ThreadPoolExecutor(TTS_PLACES)
         loops = [asyncio.create_task(self._schedule()), asyncio.create_task(self.resources.monitor())]
         yield
@@ -175,10 +183,21 @@ class Server:
     async def status(self, request: Request) -> Response:
         return JSONResponse(self.health())
 
-    def health(self) -> dict:
-        return {"cpu": self.resources.cpu, "memory": self.resources.memory, "queue_size": len(self._waiting), "running": len(self._tasks),
-                "finished": self.finished}  # fmt: skip
+    def health(self) -> dict[str, Any]:
+        return {
+            "cpu": self.resources.cpu,
+            "memory": self.resources.memory,
+            "queue_size": len(self._waiting),
+            "running": len(self._tasks),
+            "finished": self.finished,
+        }
 
 
 server = Server()
-app = front(server.speak, server.running, server.health, Route("/tts", server.tts, methods=["POST"]), Route("/status", server.status))
+app = front(
+    server.speak,
+    server.running,
+    server.health,
+    Route("/tts", server.tts, methods=["POST"]),
+    Route("/status", server.status),
+)

@@ -1,9 +1,10 @@
 """A model in a process of its own: one JSON object per line of standard input, one per line of standard output.
 
-    {"id": 1, "command": "load_model"}                                      → {"id": 1, "ok": true, "seconds": 1.2}
-    {"id": 2, "command": "generate", "speech": {"text": "…"}, "file": "…"}  → {"id": 2, "ok": true, "seconds": 0.4, "samples": 48000}
-    {"id": 3, "command": "ping"}                                            → {"id": 3, "ok": true, "generated": 1}
-    {"id": 4, "command": "shutdown"}                                        → {"id": 4, "ok": true}, and the end
+    {"id": 1, "command": "load_model"}    → {"id": 1, "ok": true, "seconds": 1.2}
+    {"id": 2, "command": "generate", "speech": {"text": "…"}, "file": "…"}
+                                          → {"id": 2, "ok": true, "seconds": 0.4, "samples": 48000}
+    {"id": 3, "command": "ping"}          → {"id": 3, "ok": true, "generated": 1}
+    {"id": 4, "command": "shutdown"}      → {"id": 4, "ok": true}, and the end
 
 What cannot be done is answered {"id", "ok": false, "error", "kind"}. Whatever else prints goes to standard error.
 
@@ -15,9 +16,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from bench.layered.front import share_cores, spoken, wav
-from speech import BadSpeech, Speech, UnknownVoice
+from speech.request import BadSpeech, Speech, UnknownVoice
 from tts_core import TTS
 
 
@@ -26,13 +28,13 @@ class Worker:
         self._tts: TTS | None = None
         self._generated = 0
 
-    def load_model(self) -> dict:
+    def load_model(self) -> dict[str, Any]:
         began = time.perf_counter()
         self._tts = self._tts or TTS()
         share_cores(int(os.environ.get("WORKER_THREADS", 0)))
         return {"seconds": time.perf_counter() - began}
 
-    def generate(self, speech: dict, file: str) -> dict:
+    def generate(self, speech: dict[str, Any], file: str) -> dict[str, Any]:
         if self._tts is None:
             raise RuntimeError("load_model comes first")
         began = time.perf_counter()
@@ -41,13 +43,13 @@ class Worker:
         self._generated += 1
         return {"seconds": time.perf_counter() - began, "samples": len(samples)}
 
-    def ping(self) -> dict:
+    def ping(self) -> dict[str, Any]:
         return {"generated": self._generated}
 
-    def shutdown(self) -> dict:
+    def shutdown(self) -> dict[str, Any]:
         return {}
 
-    def answer(self, line: str) -> dict:
+    def answer(self, line: str) -> dict[str, Any]:
         message = json.loads(line)
         name, command = message.pop("id", None), message.pop("command", None)
         if command not in ("load_model", "generate", "ping", "shutdown"):

@@ -1,7 +1,9 @@
-"""A fixed tone per word instead of a model: what is left of a request is the server. Knows nothing of HTTP, weights or torch.
+"""A fixed tone per word instead of a model: what is left of a request is the server. Knows nothing of HTTP, weights or
+torch.
 
-The same doors as the real `tts_core`, found first on the path: chunks cut by the same rules, `steps` breaths in each, lengths known before
-the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each breath, for tests that need speech to last.
+The same doors as the real `tts_core`, found first on the path: chunks cut by the same rules, `steps` yield points in
+each, lengths known before the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each, for tests that
+need speech to last.
 
 Try: PYTHONPATH=bench/weightless uvicorn app:app
 """
@@ -17,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audio import SAMPLE_RATE
-from speech import DEFAULT_VOICE, Speech, UnknownVoice
-from text import chunks_of
+from speech.audio import SAMPLE_RATE
+from speech.request import DEFAULT_VOICE, Speech, UnknownVoice
+from speech.text import chunks_of
 
 HERE = Path(__file__).parents[2]
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
@@ -39,6 +41,7 @@ class Voice:
     name: str
     language: str = "en-us"
     seconds: float = 0.0
+    fingerprint: str = "a tone per word"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Plan:
     """Every length of a speech."""
 
     voice: Voice
-    lines: list[list[str]]  # words
+    chunks: list[list[str]]  # words
     word_samples: int
     seed: int
     steps: int
@@ -60,7 +63,7 @@ class Plan:
 
     @property
     def samples(self) -> int:
-        return self.word_samples * sum(map(len, self.lines))
+        return self.word_samples * sum(map(len, self.chunks))
 
     @property
     def seconds(self) -> float:
@@ -79,17 +82,27 @@ class TTS:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        lines = [chunk.split() for chunk in chunks_of(speech.text, CHUNK_BYTES)]
-        return Plan(voice, lines, round(WORD_SAMPLES / speech.speed), secrets.randbits(63) if speech.seed is None else speech.seed,
-                    speech.steps or STEPS, 0.0)  # fmt: skip
+        chunks = [chunk.split() for chunk in chunks_of(speech.text, CHUNK_BYTES)]
+        return Plan(
+            voice,
+            chunks,
+            round(WORD_SAMPLES / speech.speed),
+            secrets.randbits(63) if speech.seed is None else speech.seed,
+            speech.steps or STEPS,
+            0.0,
+        )
 
     def planning(self, speech: Speech) -> Generator[None, None, Plan]:
         yield
         return self.plan(speech)
 
+    def samples(self, plan: Plan) -> Iterator[np.ndarray]:
+        """`speak` without the yield points between."""
+        return (samples for samples in self.speak(plan) if samples is not None)
+
     def speak(self, plan: Plan) -> Iterator[np.ndarray | None]:
-        """None at each breath, then a chunk's samples."""
-        for words in plan.lines:
+        """None at each yield point, then a chunk's samples."""
+        for words in plan.chunks:
             for _ in range(plan.steps):
                 if SLEEP_SECONDS:
                     time.sleep(SLEEP_SECONDS)

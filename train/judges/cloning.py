@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-import audio
+from speech import audio
 from train import picture, speakers, texts
 from train.judges import speaker as judge
 

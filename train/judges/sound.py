@@ -3,7 +3,7 @@
 import numpy as np
 import soxr
 
-import audio
+from speech import audio
 
 RATE = 16_000
 RMS = 0.05

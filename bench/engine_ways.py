@@ -1,0 +1,104 @@
+"""The two ways to solve, upstream's and ours, with the same weights; a checkpoint of the base model's shape; what a
+machine could do at most. Knows no tables."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+
+import tts_core
+from engine.checkpoint import PRESETS
+from engine.sampler import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch, Sampler
+from engine.stepping import run_to_end
+from speech import audio
+
+
+def flops(arch: Arch, frames: int, passes: int) -> float:
+    """Of one solver step's matrix products, attention and position convolutions; norms and activations are not
+    counted."""
+    block = 2 * arch.dim**2 * (4 + 2 * arch.ff_mult) + 4 * frames * arch.heads * HEAD_DIM
+    position = 2 * 2 * POSITION_KERNEL * (arch.dim // POSITION_GROUPS) * arch.dim
+    return passes * frames * (arch.depth * block + position + 2 * 2 * audio.MEL_BANDS * arch.dim)
+
+
+def seconds_of(work: Callable[[], object], place: torch.device) -> float:
+    began = time.perf_counter()
+    work()
+    if place.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def matmul_peak(place: torch.device, dtype: torch.dtype) -> float:
+    """FLOP/s of a large square product, the best of many."""
+    side = 8192 if place.type == "cuda" else 2048
+    a = torch.randn(side, side, device=place).to(dtype)
+    a @ a
+    return 2 * side**3 / min(seconds_of(lambda: a @ a, place) for _ in range(10))
+
+
+def upstream_model(folder: Path, place: torch.device, dtype: torch.dtype = torch.float32) -> Any:
+    from f5_tts.infer.utils_infer import load_model
+    from f5_tts.model import DiT
+
+    arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
+    with contextlib.redirect_stdout(sys.stderr):
+        return load_model(
+            DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)
+        ).to(dtype)
+
+
+def base_folder(folder: Path) -> Path:
+    """A checkpoint of F5TTS_v1_Base's shape with random weights."""
+    from f5_tts.model.backbones.dit import DiT
+
+    arch = PRESETS["F5TTS_v1_Base"].arch
+    names = ("dim", "depth", "heads", "ff_mult", "text_dim", "conv_layers", "text_mask_padding", "pe_attn_head")
+    shape = {name: getattr(arch, name) for name in names}
+    vocab = [" ", *(chr(0x4E00 + i) for i in range(2544))]
+    torch.manual_seed(1)
+    model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=audio.MEL_BANDS)
+    for weight in model.parameters():  # upstream starts some at zero, where arithmetic may be quicker
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.02)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {f"ema_model.transformer.{k}": v.detach().contiguous().clone() for k, v in model.state_dict().items()},
+        folder / "model.safetensors",
+    )
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocab), encoding="utf-8")
+    (folder / "config.yaml").write_text(
+        yaml.safe_dump(
+            {"model": {"name": "F5TTS_v1_Base", "backbone": "DiT", "arch": shape}, "direct": {"tokenizer": "char"}}
+        )
+    )
+    (folder / "vocoder").symlink_to(tts_core.EMBEDDED_MODEL / "vocoder")
+    return folder
+
+
+@torch.inference_mode()
+def solved(
+    sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
+) -> torch.Tensor:
+    return run_to_end(sampler.solve(reference, tokens, noise, steps, guidance))
+
+
+def launches_per_step(work: Callable[[], object], steps: int) -> float:
+    """Times that the processor asks the device for something in one solver step: kernels, graphs, copies."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    ) as profile:
+        work()
+    asked = ("Launch", "MemcpyAsync", "MemsetAsync")
+    launches = sum(
+        event.count
+        for event in profile.key_averages()
+        if event.key.startswith("cu") and any(word in event.key for word in asked)
+    )
+    return float(launches) / steps

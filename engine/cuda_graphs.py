@@ -1,0 +1,63 @@
+"""A function of CUDA tensors as one CUDA graph for each set of shapes: a thousand kernel launches become one. Knows nothing of models.
+
+A graph is captured when its shapes are first met, and kept. What is captured reads and writes tensors of the graph's own; each call copies
+its arguments there and the result back, so calls for many speeches may alternate.
+"""
+
+import logging
+from collections.abc import Callable
+
+import torch
+
+log = logging.getLogger(__name__)
+REPLAY_TOLERANCE = 0.05
+"""The first replay may differ from the function itself by so much."""
+
+
+class Graphs:
+    """`work` changes its first argument in place, waits for nothing, and asks no tensor for its value."""
+
+    def __init__(self, work: Callable[..., None]):
+        self._work, self._pool = work, torch.cuda.graph_pool_handle()
+        self._kept: dict[tuple, tuple[torch.cuda.CUDAGraph, list[torch.Tensor]] | None] = {}
+
+    def __call__(self, *now: torch.Tensor) -> None:
+        """work(*now). Where it cannot be captured it is called, and the log says why."""
+        shapes = tuple(tensor.shape for tensor in now)
+        if shapes not in self._kept:
+            try:
+                self._kept[shapes] = self._captured(now)
+            except RuntimeError as error:
+                log.warning("no CUDA graph for %s, which will be slower: %s", tuple(shapes[0]), error)
+                self._kept[shapes] = None
+        kept = self._kept[shapes]
+        if kept is None:
+            self._work(*now)
+        else:
+            graph, own = kept
+            _copy(now, own)
+            graph.replay()
+            now[0].copy_(own[0])
+
+    def _captured(self, now: tuple[torch.Tensor, ...]) -> tuple[torch.cuda.CUDAGraph, list[torch.Tensor]]:
+        """Raises RuntimeError where the replay is not what the function itself computes."""
+        own = [tensor.clone() for tensor in now]
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries make their workspaces in a first call, which no capture allows
+            self._work(*own)
+        torch.cuda.current_stream().wait_stream(aside)
+        expected = own[0].clone()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            self._work(*own)
+        _copy(now, own)
+        graph.replay()
+        if not torch.allclose(own[0], expected, atol=REPLAY_TOLERANCE, rtol=REPLAY_TOLERANCE, equal_nan=True):
+            raise RuntimeError(f"its replay differs by {float((own[0] - expected).abs().max()):.2g}")
+        return graph, own
+
+
+def _copy(tensors: tuple[torch.Tensor, ...], into: list[torch.Tensor]) -> None:
+    for one, place in zip(tensors, into, strict=True):
+        place.copy_(one)

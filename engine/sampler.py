@@ -1,0 +1,354 @@
+"""The flow model's maths: an Euler solver over F5's DiT weights, one solver step at a time. Knows nothing of text or voices.
+
+Formulas: F5-TTS (arXiv 2410.06885), sway sampling there, empirically pruned steps (arXiv 2505.19931), DiT (arXiv 2212.09748).
+Upstream's CFM.sample is the reference that tests compare with; what is computed once there per step is computed once here per
+schedule (time embedding, AdaLN) or per chunk (text, reference, rope).
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from engine.cuda_graphs import Graphs
+from engine.device import round_up_frames
+from engine.stepping import run_to_end, wait_for_event
+from speech.audio import MEL_BANDS
+
+PRUNED_STEPS = {
+    5: [0, 2, 4, 8, 16, 32],
+    6: [0, 2, 4, 6, 8, 16, 32],
+    7: [0, 2, 4, 6, 8, 16, 24, 32],
+    10: [0, 2, 4, 6, 8, 12, 16, 20, 24, 28, 32],
+    12: [0, 2, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32],
+    16: [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32],
+}
+"""Solver steps → the grid, in 32nds, that loses least against 32 even steps."""
+SWAY = -1.0
+TEXT_KERNEL, POSITION_KERNEL, POSITION_GROUPS = 7, 31, 16
+HEAD_DIM = 64
+MAX_ATTENTION_SCORES = 4_000_000
+"""Held at once: 8 MB in bfloat16."""
+TIME_FREQUENCIES = 256
+YIELD_SECONDS = 0.02
+"""A solver step that has taken so long yields after its next block: a big model on a small machine still lets others in."""
+
+
+@dataclass(frozen=True)
+class Arch:
+    """The `model.arch` part of an upstream config.yaml."""
+
+    dim: int
+    depth: int
+    heads: int
+    ff_mult: int
+    text_dim: int
+    conv_layers: int
+    text_mask_padding: bool = True
+    pe_attn_head: int | None = None
+    """How many heads get rope; None: all."""
+    qk_norm: str | None = None
+
+
+def time_grid(steps: int) -> torch.Tensor:
+    """(steps + 1,) float32 from 0 to 1, swayed towards 0."""
+    pruned = PRUNED_STEPS.get(steps)
+    t = torch.tensor(pruned, dtype=torch.float32) / 32 if pruned else torch.linspace(0, 1, steps + 1)
+    return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
+
+
+Wanted = Callable[[str], bool]
+Read = Callable[[Wanted], dict[str, torch.Tensor]]
+"""Reads from a checkpoint the tensors whose names are wanted: upstream's `transformer.…` without that prefix."""
+
+
+def _is_adaln(name: str) -> bool:
+    """AdaLN and the time embedding: 42 % of the base model's weights. They depend on the time alone, so tables take their place."""
+    return name.startswith(("time_embed", "norm_out")) or "attn_norm" in name
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A transformer block's weights, fused: q's rows are scaled and both q's and k's are in the order that rope wants."""
+
+    qkv: torch.Tensor  # (3 * dim, dim)
+    qkv_bias: torch.Tensor
+    out: torch.Tensor  # (dim, dim)
+    out_bias: torch.Tensor
+    up: torch.Tensor  # (ff_mult * dim, dim)
+    up_bias: torch.Tensor
+    down: torch.Tensor  # (dim, ff_mult * dim)
+    down_bias: torch.Tensor
+    q_norm: torch.Tensor | None  # (HEAD_DIM,), with qk_norm
+    k_norm: torch.Tensor | None
+
+
+class StepInputs(NamedTuple):
+    """What a solver step reads, and the state that it moves on. Tensors only: so a CUDA graph can be made of a step."""
+
+    x: torch.Tensor  # (padded, 100) float32, the state
+    conditions: torch.Tensor  # (1 or 2, padded, dim): with text and reference, and without
+    frame_mask: torch.Tensor  # (padded,): 1 for each frame that is there, else 0
+    attn_bias: torch.Tensor  # (padded,): 0 or minus infinity, added to attention's scores
+    cos: torch.Tensor  # (padded, HEAD_DIM / 2), of rope's angles
+    sin: torch.Tensor
+    guidance: torch.Tensor  # ()
+    dt: torch.Tensor  # ()
+    adaln: torch.Tensor  # (depth, 6, dim)
+    last_adaln: torch.Tensor  # (2, dim): scale and shift
+
+
+class Sampler:
+    """F5's DiT, its weights fused for inference. Raises KeyError where one is missing.
+
+    `dtype` is that of the blocks' matrix products. bfloat16 has too few digits for what is summed up: there the residual stream, norms
+    and everything outside the blocks are float32. Time, its tables and the solver's state are float32 always."""
+
+    def __init__(self, arch: Arch, read: Read, device: torch.device, dtype: torch.dtype):
+        self.arch, self.device, self.dtype, self._read = arch, device, dtype, read
+        self._stream_dtype = torch.float32 if dtype == torch.bfloat16 else dtype
+        # Mapped from the file, hence the copies: a kept view would keep all of its pages.
+        w = read(lambda name: not _is_adaln(name))
+        self._blocks = [self._fuse(w, f"transformer_blocks.{i}.") for i in range(arch.depth)]
+        position = [
+            f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+        ]
+        self._position = [w.pop(name).to(device, dtype, copy=True) for name in position]
+        self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
+        into = self._w["input_embed.proj.weight"]
+        self._from_x, self._from_cond, self._from_text = into.split([MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
+        self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
+        # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
+        self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
+        self._graphs = Graphs(self._captured_step) if device.type == "cuda" else None
+
+    def _fuse(self, w: dict[str, torch.Tensor], at: str) -> Block:
+        # Rope pairs (0,1), (2,3)… become (0,32), (1,33)…: q·k does not change, and the rotation needs no interleaving.
+        order = torch.arange(HEAD_DIM).view(-1, 2).t().reshape(-1)
+        rows = (torch.arange(self.arch.heads)[:, None] * HEAD_DIM + order).reshape(-1)
+        scale = HEAD_DIM**-0.5  # attention's own: a power of two, exact in any format
+        norm = self.arch.qk_norm
+
+        def taken(name: str) -> torch.Tensor:
+            return w.pop(at + name).to(self.device, self.dtype, copy=True)
+
+        def joined(kind: str) -> torch.Tensor:
+            q, k, v = (taken(f"attn.to_{name}.{kind}") for name in "qkv")
+            return torch.cat([q[rows] if norm else q[rows] * scale, k[rows], v])
+
+        return Block(
+            qkv=joined("weight"),
+            qkv_bias=joined("bias"),
+            out=taken("attn.to_out.0.weight"),
+            out_bias=taken("attn.to_out.0.bias"),
+            up=taken("ff.ff.0.0.weight"),
+            up_bias=taken("ff.ff.0.0.bias"),
+            down=taken("ff.ff.2.weight"),
+            down_bias=taken("ff.ff.2.bias"),
+            q_norm=taken("attn.q_norm.weight")[order] * scale if norm else None,
+            k_norm=taken("attn.k_norm.weight")[order] if norm else None,
+        )
+
+    def _schedule(self, steps: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """For each solver step: every block's six AdaLN vectors (depth, 6, dim), and the last norm's scale and shift (2, dim)."""
+        if steps not in self._schedules:
+            w = {name: weight.to(self.device, torch.float32) for name, weight in self._read(_is_adaln).items()}
+            t = time_grid(steps)[:-1].to(self.device)
+            half = TIME_FREQUENCIES // 2
+            angle = (
+                1000 * t[:, None] * torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
+            )
+            hidden = torch.cat([angle.sin(), angle.cos()], dim=-1)
+            hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.0.weight"], w["time_embed.time_mlp.0.bias"]))
+            hidden = F.silu(F.linear(hidden, w["time_embed.time_mlp.2.weight"], w["time_embed.time_mlp.2.bias"]))
+            norms = [
+                F.linear(
+                    hidden,
+                    w[f"transformer_blocks.{i}.attn_norm.linear.weight"],
+                    w[f"transformer_blocks.{i}.attn_norm.linear.bias"],
+                )
+                for i in range(self.arch.depth)
+            ]
+            blocks = torch.stack(norms, dim=1).view(steps, self.arch.depth, 6, self.arch.dim)
+            last = F.linear(hidden, w["norm_out.linear.weight"], w["norm_out.linear.bias"]).view(
+                steps, 2, self.arch.dim
+            )
+            blocks[:, :, [1, 4]] += 1  # scales: norm(x) * (1 + scale)
+            last[:, 0] += 1
+            self._schedules[steps] = list(zip(blocks.to(self._stream_dtype), last.to(self._stream_dtype), strict=True))
+        return self._schedules[steps]
+
+    def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
+        """(padded, text_dim), as many as round_up_frames says; what is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
+        arch, w, padded = self.arch, self._w, round_up_frames(frames)
+        ids = F.pad(tokens[:frames] + 1, (0, max(0, padded - len(tokens[:frames]))))
+        filler = (ids == 0)[:, None] if arch.text_mask_padding else None
+        h = F.embedding(torch.zeros_like(ids) if drop else ids, w["text_embed.text_embed.weight"])
+        if not arch.conv_layers:
+            return h
+        h = h + _sinusoids(padded, arch.text_dim, self.device).to(h.dtype)
+        h[frames:] = 0
+        if filler is not None:
+            h = h.masked_fill(filler, 0)
+        for i in range(arch.conv_layers):
+            at = f"text_embed.text_blocks.{i}."
+            y = F.conv1d(
+                h.t()[None],
+                w[at + "dwconv.weight"],
+                w[at + "dwconv.bias"],
+                padding=TEXT_KERNEL // 2,
+                groups=arch.text_dim,
+            )[0].t()
+            y = F.layer_norm(y, (arch.text_dim,), w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
+            y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
+            y[frames:] = 0
+            spread = y.norm(dim=0, keepdim=True)
+            spread = spread / (spread.mean(dim=-1, keepdim=True) + 1e-6)
+            y = w[at + "grn.gamma"][0] * (y * spread) + w[at + "grn.beta"][0] + y
+            h = h + F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"])
+            h[frames:] = 0
+            if filler is not None:
+                h = h.masked_fill(filler, 0)
+        return h
+
+    def solve(
+        self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
+    ) -> Generator[None, None, torch.Tensor]:
+        """Yields after each solver step, in long ones between blocks too; returns the mel (frames, 100) float32, reference part included.
+
+        reference (ref_frames, 100) and noise (frames, 100) float32; tokens (n,) int64, 0 is the unknown token.
+        guidance 0 costs one forward per step, anything else two."""
+        frames = len(noise)
+        inputs = self._step_inputs(reference, tokens, noise, guidance)
+        step_sizes = time_grid(steps).diff().to(self.device)
+        previous_step = None
+        for dt, (adaln, last_adaln) in zip(step_sizes, self._schedule(steps), strict=True):
+            inputs = inputs._replace(dt=dt, adaln=adaln, last_adaln=last_adaln)
+            if self._graphs:
+                self._graphs(*inputs)
+                # One step ahead of what is finished: the device is never idle, and who leaves costs two steps at most.
+                yield from wait_for_event(previous_step)
+                previous_step = torch.cuda.Event()
+                previous_step.record()
+            else:
+                yield from self._euler_step(inputs, frames)
+            yield
+        yield from wait_for_event(previous_step)
+        return inputs.x[:frames]
+
+    def _step_inputs(
+        self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, guidance: float
+    ) -> StepInputs:
+        """All that is the same in every step of a chunk, and its state at time 0."""
+        frames, padded = len(noise), round_up_frames(len(noise))
+        cond = F.pad(reference.to(self._stream_dtype), (0, 0, 0, padded - len(reference)))
+        bias = self._w["input_embed.proj.bias"]
+        passes = [F.linear(cond, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
+        if guidance:
+            passes.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
+        angle = torch.arange(padded, device=self.device).float()[:, None] * self._inverse_freq
+        there = torch.arange(padded, device=self.device) < frames
+        later = torch.empty(0, device=self.device)
+        return StepInputs(
+            x=F.pad(noise, (0, 0, 0, padded - frames)),
+            conditions=torch.stack(passes),
+            frame_mask=there.to(self.dtype),
+            attn_bias=torch.zeros(padded, device=self.device, dtype=self.dtype).masked_fill(~there, -math.inf),
+            cos=angle.cos().to(self.dtype),
+            sin=angle.sin().to(self.dtype),
+            guidance=torch.tensor(guidance, device=self.device),
+            dt=later,
+            adaln=later,
+            last_adaln=later,
+        )
+
+    def _captured_step(self, *inputs: torch.Tensor) -> None:
+        run_to_end(self._euler_step(StepInputs(*inputs), None))
+
+    def _euler_step(self, inputs: StepInputs, frames: int | None) -> Generator[None, None, None]:
+        """x moves on by dt. `frames` tells the same as the masks where no graph is captured: those that are there."""
+        began = time.perf_counter()
+        h = self._input_embedding(inputs)
+        for block, adaln in zip(self._blocks, inputs.adaln, strict=True):
+            h = self._block(h, block, adaln, inputs, frames)
+            if time.perf_counter() - began > YIELD_SECONDS:
+                yield
+                began = time.perf_counter()
+        scale, shift = inputs.last_adaln
+        h = F.layer_norm(h, (self.arch.dim,), scale, shift, 1e-6)
+        flow = F.linear(h, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
+        flow = flow[0] + (flow[0] - flow[1]) * inputs.guidance if len(flow) == 2 else flow[0]
+        inputs.x.add_(inputs.dt * inputs.frame_mask[:, None] * flow)
+
+    def _input_embedding(self, inputs: StepInputs) -> torch.Tensor:
+        """(count, padded, dim): state and conditions projected, with what the position convolutions add."""
+        h = inputs.conditions + F.linear(inputs.x.to(self._stream_dtype), self._from_x)
+        position = h.transpose(1, 2).to(self.dtype)
+        for weight, bias in (self._position[:2], self._position[2:]):
+            position = F.conv1d(
+                position * inputs.frame_mask, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
+            )
+            position = F.mish(position)
+        return h + position.transpose(1, 2)
+
+    def _block(
+        self, h: torch.Tensor, block: Block, adaln: torch.Tensor, inputs: StepInputs, frames: int | None
+    ) -> torch.Tensor:
+        """Attention and feed-forward, each between its AdaLN and its gate."""
+        size = (self.arch.dim,)
+        shift, scale, gate, ff_shift, ff_scale, ff_gate = adaln
+        q, k, v = self._qkv(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, inputs)
+        if frames and self._plain_attention:
+            y = _plain_attention(q, k, v, frames)
+        else:
+            attn_bias = inputs.attn_bias.expand(len(q), 1, len(inputs.attn_bias), -1)
+            y = F.scaled_dot_product_attention(q, k, v, attn_bias, scale=1.0)
+        y = F.linear(y.transpose(1, 2).flatten(2), block.out, block.out_bias)
+        h = torch.addcmul(h, gate, y.to(h.dtype))
+        y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
+        y = F.gelu(F.linear(y, block.up, block.up_bias), approximate="tanh")
+        return torch.addcmul(h, ff_gate, F.linear(y, block.down, block.down_bias).to(h.dtype))
+
+    def _qkv(
+        self, y: torch.Tensor, block: Block, inputs: StepInputs
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(count, heads, padded, HEAD_DIM) each, q scaled."""
+        count, padded, _ = y.shape
+        fused = F.linear(y, block.qkv, block.qkv_bias)
+        q, k, v = fused.view(count, padded, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
+        if block.q_norm is not None and block.k_norm is not None:
+            q = F.rms_norm(q, (HEAD_DIM,), block.q_norm, 1e-6)
+            k = F.rms_norm(k, (HEAD_DIM,), block.k_norm, 1e-6)
+        heads = self.arch.pe_attn_head
+        return _apply_rope(q, inputs.cos, inputs.sin, heads), _apply_rope(k, inputs.cos, inputs.sin, heads), v
+
+
+def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
+    """(count, heads, padded, HEAD_DIM) each, q scaled. So many heads at once that their scores stay in the processor's cache."""
+    heads = max(1, MAX_ATTENTION_SCORES // q.shape[-2] ** 2)
+    values = []
+    for qs, ks, vs in zip(*(x.flatten(0, 1).split(heads) for x in (q, k, v)), strict=True):
+        scores = qs @ ks.transpose(1, 2)
+        scores[..., frames:] = -math.inf
+        values.append(torch.softmax(scores, dim=-1) @ vs)
+    return torch.cat(values).view(q.shape)
+
+
+def _apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int | None) -> torch.Tensor:
+    """The first `heads`, or all, turned by their positions' angles."""
+    turned, plain = (x, None) if heads is None else (x[:, :heads], x[:, heads:])
+    a, b = turned.chunk(2, dim=-1)
+    turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+    return turned if plain is None else torch.cat([turned, plain], dim=1)
+
+
+def _sinusoids(frames: int, dim: int, device: torch.device) -> torch.Tensor:
+    """(frames, dim): cosines, then sines, of position over 10000^(2i/dim)."""
+    freq = 1.0 / (10_000 ** (torch.arange(0, dim, 2, device=device)[: dim // 2].float() / dim))
+    angle = torch.outer(torch.arange(frames, device=device).float(), freq)
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)

@@ -1,0 +1,168 @@
+"""Text to tokens and planned frames. Knows nothing of audio, models or HTTP.
+
+Three kinds of tokens, because F5 checkpoints were trained with three: `pinyin` (upstream's), `char` and `phoneme`.
+A tokenizer makes a Prompt of a reference; a Prompt makes a Chunk of each piece of text that is spoken behind it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from engine.durations import DurationPredictor, length_regulate
+from engine.phonemes import known, phonemes, unspoken
+from speech.reading.language import language_of
+from speech.text import clean, utf8_bytes
+
+LEAD_FRAMES, JOIN_FRAMES = 3, 11
+"""Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of text behind its reference, as the model reads it."""
+
+    tokens: torch.Tensor  # (n,) int64
+    frames: int
+    """Of reference and speech together."""
+    pause: int = 0
+    """Samples of silence before it; then it does not fade into the chunk before."""
+
+
+class Prompt(Protocol):
+    """What speech is read behind: a reference's tokens and how many frames they take."""
+
+    @property
+    def frames(self) -> int: ...
+
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        """`text` spoken at `speed` times the reference's pace, or in `frames`; `joined` to a chunk before it.
+
+        `language`: of the text; None: told by its words, or the reference's."""
+
+    def max_bytes(self, frames: float, speed: float) -> int:
+        """How much text fits so many frames."""
+
+    def unspoken(self, text: str) -> list[str]:
+        """Those of its words that have a letter or digit and no token."""
+
+
+class Tokenizer(Protocol):
+    def prompt(self, reference: str, frames: int) -> Prompt:
+        """`reference`: the transcript; `frames`: of its mel."""
+
+
+class CharTokenizer:
+    """Tokens are letters or pinyin, and speech lasts as many bytes as the reference spends on its own (upstream's rule)."""
+
+    def __init__(self, vocab: Sequence[str], kind: str):
+        self._index = {token: i for i, token in reversed(list(enumerate(vocab)))}
+        self._kind = kind
+
+    def prompt(self, reference: str, frames: int) -> "CharPrompt":
+        reference = clean(reference)
+        if not reference.endswith((".", "。")):
+            reference += "."
+        # Upstream spends two spaces on an English reference, and counts them.
+        return CharPrompt(self, reference + "  " if utf8_bytes(reference[-1]) == 1 else reference, frames)
+
+    def ids(self, text: str) -> torch.Tensor:
+        if self._kind == "char":
+            return torch.tensor([self._index.get(c, 0) for c in text])
+        from f5_tts.model.utils import convert_char_to_pinyin  # here, because it imports upstream's trainer: 4 s
+
+        return torch.tensor([self._index.get(token, 0) for token in convert_char_to_pinyin([text])[0]])
+
+    def unspoken(self, text: str) -> list[str]:
+        return [word for word in re.findall(r"[^\W_]+", text) if not self.ids(word).any()]
+
+
+@dataclass(frozen=True, slots=True)
+class CharPrompt:
+    tokenizer: CharTokenizer
+    text: str
+    frames: int
+
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        ids = self.tokenizer.ids(self.text + text)
+        if frames is None:
+            pace = 0.3 if utf8_bytes(text) < 10 else speed
+            frames = int(self.frames / utf8_bytes(self.text) * utf8_bytes(text) / pace)
+        # At least one frame per token and one to generate: upstream's rule.
+        return Chunk(ids, max(self.frames + frames, len(ids) + 1))
+
+    def max_bytes(self, frames: float, speed: float) -> int:
+        return max(1, int(utf8_bytes(self.text) / self.frames * frames * speed))
+
+    def unspoken(self, text: str) -> list[str]:
+        return self.tokenizer.unspoken(text)
+
+
+class PhonemeTokenizer:
+    """Tokens are espeak's phonemes, each repeated over the frames it is expected to last: alignment is settled before inference."""
+
+    def __init__(self, vocab: Sequence[str], durations: Path):
+        self._index = {symbol: i for i, symbol in enumerate(vocab)}
+        self._predictor = DurationPredictor(durations)
+
+    def symbols(self, text: str, language: str) -> list[str]:
+        """Phonemes and pauses, every one of them in the vocabulary."""
+        return known(phonemes(text, language), self._index)
+
+    def prompt(self, reference: str, frames: int) -> "PhonemePrompt":
+        language = language_of(reference)
+        symbols = [" ", *_ended(self.symbols(reference, language), ".")]
+        expected = self.predict_durations(symbols)
+        pace = float(np.clip(frames / expected.sum(), 0.6, 1.7))
+        tokens = length_regulate(self.ids(symbols), expected, frames)
+        return PhonemePrompt(self, tokens, frames, pace, language, utf8_bytes(clean(reference)))
+
+    def predict_durations(self, symbols: Sequence[str]) -> np.ndarray:
+        """(symbols,) float64: the frames that an average speaker of the training corpus holds each."""
+        return self._predictor.predict_durations(self.ids(symbols))
+
+    def ids(self, symbols: Sequence[str]) -> torch.Tensor:
+        return torch.tensor([self._index.get(symbol, 0) for symbol in symbols])
+
+
+@dataclass(frozen=True, slots=True)
+class PhonemePrompt:
+    tokenizer: PhonemeTokenizer
+    tokens: torch.Tensor  # (frames,) int64
+    frames: int
+    pace: float
+    """Frames this voice spends for each expected one."""
+    language: str
+    bytes: int
+
+    def chunk(
+        self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
+    ) -> Chunk:
+        symbols = _ended(self.tokenizer.symbols(text, language or language_of(text, self.language)), ",")
+        expected = self.tokenizer.predict_durations([" ", *symbols])[1:] * self.pace / speed
+        lead = JOIN_FRAMES if joined else LEAD_FRAMES
+        if frames is None:
+            frames = lead + max(1, round(float(expected.sum())))
+        lead = min(lead, frames - 1)
+        silence = self.tokenizer.ids(["."] * (lead - LEAD_FRAMES) + [" "] * min(lead, LEAD_FRAMES))
+        spoken = length_regulate(self.tokenizer.ids(symbols), expected, frames - lead)
+        tokens = torch.cat([self.tokens, silence, spoken])
+        return Chunk(tokens, len(tokens))
+
+    def max_bytes(self, frames: float, speed: float) -> int:
+        return max(1, int(self.bytes / self.frames * frames * speed))
+
+    def unspoken(self, text: str) -> list[str]:
+        return unspoken(text)
+
+
+def _ended(symbols: list[str], pause: str) -> list[str]:
+    return symbols if symbols and symbols[-1] in ",.?!" else [*symbols, pause]

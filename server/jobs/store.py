@@ -1,0 +1,296 @@
+"""Accepted jobs on disk: a table and their audio, in a folder that any number of processes share.
+
+Knows what becomes of a job; nothing of models, HTTP or the event loop. What is accepted is on disk first, so a kill -9
+at any moment loses nothing. A job is claimed in one transaction, and a claim is worth as much as the lock that its
+process holds (see claims.py). Every call blocks, and raises JobStorageError where the folder does not do what is asked
+(see table.py).
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import BinaryIO
+
+from server.jobs.claims import Owners
+from server.jobs.table import MIN_FREE_BYTES, JobStorageError, Table, storage_errors, sync_folder
+
+__all__ = ["JobStorageError"]
+
+PRIORITY_DUE_SECONDS = {"urgent": 0, "high": 10 * 60, "normal": 60 * 60, "low": 4 * 60 * 60}
+"""A job is due so long after it was accepted, and the earliest due goes first: so priorities age, and each is finished
+some day."""
+STATES = "queued", "processing", "completed", "failed", "cancelled"
+
+# A table of the first version (its user_version is 0) has all but the last column.
+VERSION, SCHEMA = (
+    2,
+    """
+CREATE TABLE IF NOT EXISTS jobs (
+    id TEXT PRIMARY KEY, speech TEXT NOT NULL, priority TEXT NOT NULL, state TEXT NOT NULL, owner TEXT,
+    created REAL NOT NULL, due REAL NOT NULL, not_before REAL NOT NULL DEFAULT 0, finished REAL,
+    samples INTEGER NOT NULL, made INTEGER NOT NULL DEFAULT 0, processing_time REAL,
+    failures INTEGER NOT NULL DEFAULT 0, error TEXT
+);
+CREATE INDEX IF NOT EXISTS jobs_in_order ON jobs (state, due, created, id);
+ALTER TABLE jobs ADD COLUMN voice TEXT""",
+)
+
+
+class UnknownJob(LookupError):
+    """No job of that id, or no longer."""
+
+
+class NotFinished(Exception):
+    """The audio is still to come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A row of the table."""
+
+    id: str
+    speech: str
+    """The fields of Speech as JSON, with what was left to chance or to the checkpoint settled."""
+    voice: str | None
+    """Fingerprint of the model and the reference that it was accepted with; None in tables of the first version."""
+    priority: str
+    created: float
+    due: float
+    samples: int
+    """Of the whole audio, as planned when it was accepted."""
+    state: str = "queued"
+    made: int = 0
+    """Samples so far."""
+    not_before: float = 0.0
+    finished: float | None = None
+    processing_time: float | None = None
+    failures: int = 0
+    error: str | None = None
+    owner: str | None = None
+
+
+COLUMNS = ", ".join(field.name for field in fields(Job))
+
+
+class JobStore:
+    """The jobs of one folder. Nothing is created before the first is accepted. Any thread may call, several at once."""
+
+    def __init__(self, folder: Path, keep_seconds: float):
+        self.folder, self._keep_seconds = folder, keep_seconds
+        self._table, self._owners = Table(folder, SCHEMA, VERSION), Owners(folder)
+        self.check = self._table.check
+
+    # What clients ask for
+
+    def accept(self, job: Job, abandoned: threading.Event) -> int:
+        """Its place in the queue; on disk when this returns. Once `abandoned` is set nobody waits: then it is not
+        accepted."""
+        self.check(44 + 2 * job.samples + MIN_FREE_BYTES)
+        self._table.create()
+        values = [getattr(job, field.name) for field in fields(Job)]
+
+        def insert(table: sqlite3.Connection) -> int:
+            table.execute(f"INSERT INTO jobs ({COLUMNS}) VALUES ({_marks(values)})", values)
+            ahead = table.execute(AHEAD, [job.due, job.created, job.id]).fetchone()
+            return int(ahead[0]) + 1
+
+        place = self._table.write(insert)
+        if abandoned.is_set():
+            self._table.write(lambda table: table.execute("DELETE FROM jobs WHERE id = ?", [job.id]))
+        return place
+
+    def find(self, job_id: str) -> Job:
+        """Raises UnknownJob."""
+        found = self._table.read(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", job_id)
+        if not found:
+            hours = self._keep_seconds / 3600
+            raise UnknownJob(f"there is no job {job_id[:40]!r}; finished ones are kept for {hours:g} hours")
+        return Job(**dict(found[0]))
+
+    def place(self, job: Job) -> int:
+        """In the queue, the next one's is 1."""
+        return int(self._table.read(AHEAD, job.due, job.created, job.id)[0][0]) + 1
+
+    def open_audio(self, job_id: str) -> BinaryIO:
+        """Once open it can be read to its end, whatever becomes of the job. Raises UnknownJob, NotFinished."""
+        job = self.find(job_id)
+        if job.state in ("queued", "processing"):
+            raise NotFinished(f"job {job_id} is {job.state}; ask /tts/status/{job_id}")
+        if job.state != "completed":
+            raise UnknownJob(f"job {job_id} has no audio: it is {job.state}{f': {job.error}' if job.error else ''}")
+        with storage_errors():
+            try:
+                return self._audio(job_id).open("rb")
+            except FileNotFoundError:
+                raise UnknownJob(f"the audio of job {job_id} was removed") from None
+
+    def cancel(self, job_id: str) -> bool:
+        """True where an unfinished job was cancelled; a finished one is removed with its audio. Raises UnknownJob."""
+        self.find(job_id)
+        change = "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state IN ('queued', 'processing')"
+        if self._table.write(lambda table: table.execute(change, [time.time(), job_id]).rowcount):
+            return True
+        self._remove([job_id])
+        return False
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        rows = self._table.read("SELECT state, count(*) FROM jobs GROUP BY state")
+        return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in rows}
+
+    # The work
+
+    def next_due(self, voices: Collection[str]) -> float | None:
+        """When the next job is due that can be spoken with these voices."""
+        found = self._table.read(f"SELECT due {_next(voices)}", time.time(), *voices)
+        return float(found[0]["due"]) if found else None
+
+    def claim(self, voices: Collection[str]) -> Job | None:
+        """The next of them, now this process's: nobody else begins it while this process lives."""
+        owner = self._owners.owner_id(voices)
+        change = f"UPDATE jobs SET state = 'processing', owner = ?, made = 0 WHERE id = (SELECT id {_next(voices)})"
+
+        def take(table: sqlite3.Connection) -> Job | None:
+            row = table.execute(f"{change} RETURNING {COLUMNS}", [owner, time.time(), *voices]).fetchone()
+            return Job(**dict(row)) if row else None
+
+        return self._table.write(take)
+
+    def progress(self, job: Job, made: int) -> bool:
+        """So many samples so far. False where the job is no longer this process's to work on; so do those that
+        follow."""
+        return self._update_if_owner(job, "made = ?", made)
+
+    def complete(self, job: Job, seconds: float) -> bool:
+        done = "state = 'completed', finished = ?, made = samples, processing_time = ?, error = NULL"
+        return self._update_if_owner(job, done, time.time(), seconds)
+
+    def requeue(self, job: Job, failures: int, error: str | None, pause: float) -> bool:
+        """Back in its place, and not to be begun for `pause` seconds."""
+        again = "state = 'queued', owner = NULL, made = 0, failures = ?, error = ?, not_before = ?"
+        return self._update_if_owner(job, again, failures, error, time.time() + pause)
+
+    def fail(self, job: Job, failures: int, error: str) -> bool:
+        change = "state = 'failed', made = 0, failures = ?, error = ?, finished = ?"
+        return self._update_if_owner(job, change, failures, error, time.time())
+
+    def _update_if_owner(self, job: Job, change: str, *values: object) -> bool:
+        sql = f"UPDATE jobs SET {change} WHERE id = ? AND owner = ? AND state = 'processing'"
+        return self._table.write(lambda table: table.execute(sql, [*values, job.id, job.owner]).rowcount) > 0
+
+    def release_lost(self, working: Collection[str]) -> None:
+        """Jobs that nobody works on are queued again; `working` are this process's."""
+        rows = self._table.read("SELECT id, owner FROM jobs WHERE state = 'processing'")
+        owners = {row["owner"] for row in rows}
+        dead = {owner for owner in owners if self._owners.is_me(owner) or not self._owners.alive(owner)}
+        lost = [(row["id"], row["owner"]) for row in rows if row["owner"] in dead and row["id"] not in working]
+        if lost:
+            again = "UPDATE jobs SET state = 'queued', owner = NULL, made = 0"
+            mine = "state = 'processing' AND id = ? AND owner = ?"
+            self._table.write(lambda table: table.executemany(f"{again} WHERE {mine}", lost))
+
+    def unspeakable(self, voices: Collection[str]) -> set[str]:
+        """Fingerprints that queued jobs wait for and no living process has."""
+        which = f"state = 'queued' AND voice NOT IN ({_marks(voices)})"
+        wanted = {row["voice"] for row in self._table.read(f"SELECT DISTINCT voice FROM jobs WHERE {which}", *voices)}
+        return wanted - self._owners.spoken_by_others() if wanted else wanted
+
+    def fail_unspeakable(self, voice: str, error: str) -> None:
+        change = "UPDATE jobs SET state = 'failed', error = ?, finished = ? WHERE state = 'queued' AND voice = ?"
+        self._table.write(lambda table: table.execute(change, [error, time.time(), voice]))
+
+    def tidy(self) -> None:
+        """What was kept long enough goes, and so does what a kill left half written."""
+        oldest = time.time() - self._keep_seconds
+        if not self._table.exists():
+            return
+        self._remove([row["id"] for row in self._table.read("SELECT id FROM jobs WHERE finished < ?", oldest)])
+        with storage_errors():
+            files = [
+                *self.folder.glob("*.wav.part"),
+                *self.folder.glob("*.wav"),
+            ]  # before the rows: these are told first
+            rows = self._table.read("SELECT id, owner FROM jobs WHERE state = 'processing'")
+            making = {self._part(row["id"], row["owner"]) for row in rows}
+            known = {row["id"] for row in self._table.read("SELECT id FROM jobs")}
+            for file in files:
+                with contextlib.suppress(FileNotFoundError):
+                    nobodys = file not in making if file.suffix == ".part" else file.stem not in known
+                    # Sound of an unknown job may be another table's: it is kept as long as any.
+                    if nobodys and (file.suffix == ".part" or file.stat().st_mtime < oldest):
+                        file.unlink()
+        self._owners.tidy()
+
+    def _remove(self, job_ids: list[str]) -> None:
+        """Finished jobs, the audio first: a kill in between leaves a job without audio, and no audio without a job."""
+        with storage_errors():
+            for job_id in job_ids:
+                self._audio(job_id).unlink(missing_ok=True)
+        if job_ids:
+            sql = "DELETE FROM jobs WHERE id = ? AND state IN ('completed', 'failed', 'cancelled')"
+            self._table.write(lambda table: table.executemany(sql, [(job_id,) for job_id in job_ids]))
+
+    def begin_audio(self, job: Job) -> "PartFile":
+        return PartFile(self._part(job.id, job.owner), self._audio(job.id))
+
+    def discard_audio(self, job: Job) -> None:
+        """What is left of a job that this process gives up: nothing, unless it is completed."""
+        with contextlib.suppress(JobStorageError, UnknownJob), storage_errors():
+            self._part(job.id, job.owner).unlink(missing_ok=True)
+            if self.find(job.id).state in ("cancelled", "failed"):
+                self._audio(job.id).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Jobs still claimed are any other process's from here on."""
+        self._owners.close()
+
+    def _audio(self, job_id: str) -> Path:
+        return self.folder / f"{job_id}.wav"
+
+    def _part(self, job_id: str, owner: str | None) -> Path:
+        """Of its owner alone: who has lost a claim does not write into the next one's file."""
+        return self.folder / f"{job_id}-{owner}.wav.part"
+
+
+class PartFile:
+    """Audio in the making; under its own name once it is complete and on disk."""
+
+    def __init__(self, part: Path, whole: Path):
+        self._part, self._whole = part, whole
+        with storage_errors():
+            self._file = part.open("wb")
+
+    def write(self, data: bytes) -> None:
+        with storage_errors():
+            self._file.write(data)
+
+    def keep(self) -> None:
+        with storage_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self._part, self._whole)
+            sync_folder(self._whole.parent)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # of a full disk: what is not kept is discarded
+            self._file.close()
+
+
+AHEAD = "SELECT count(*) FROM jobs WHERE state = 'queued' AND (due, created, id) < (?, ?, ?)"
+
+
+def _next(voices: Collection[str]) -> str:
+    """With the time and the voices as its values."""
+    speakable = f"(voice IS NULL OR voice IN ({_marks(voices)}))"
+    ready = f"state = 'queued' AND not_before <= ? AND {speakable}"
+    return f"FROM jobs WHERE {ready} ORDER BY due, created, id LIMIT 1"
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join("?" * len(values))

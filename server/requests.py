@@ -1,0 +1,87 @@
+"""What a request for speech asks for, from its body or its query. Knows JSON, not what is done with it."""
+
+import asyncio
+import json
+from typing import Any
+
+from starlette.requests import Request
+
+from server.errors import MAX_ECHO, NotJSON, TooLarge, TooSlow
+from server.jobs.store import PRIORITY_DUE_SECONDS
+from speech.request import FIELDS, BadSpeech, Speech, parse
+
+JSON_BYTES_PER_CHARACTER = 12
+OTHER_FIELDS_BYTES = 4096
+BODY_SECONDS = 30.0
+"""For the whole body: a client that sends half of it does not stay."""
+
+
+async def read_speech(request: Request, max_chars: int) -> tuple[Speech, str | None]:
+    """What to say, and a priority if it is for later. Raises BadSpeech, TooLarge and ClientDisconnect."""
+    if request.method != "POST":
+        return _speech(
+            {name: parse(name, text) if name in FIELDS else text for name, text in request.query_params.items()},
+            max_chars,
+        ), None
+    _check_browser(request)
+    wanted = _json_object(await _body(request, max_chars))
+    priority = _priority(wanted.pop("async", False), wanted.pop("priority", None))
+    return _speech(wanted, max_chars), priority
+
+
+def _check_browser(request: Request) -> None:
+    """A page of any origin may send text and forms without asking; JSON is asked for first, and then refused."""
+    sent = request.headers
+    plain = not sent.get("content-type", "").lower().startswith("application/json")
+    if plain and ("origin" in sent or "sec-fetch-site" in sent):
+        raise NotJSON("a browser must send content-type: application/json")
+
+
+async def _body(request: Request, max_chars: int) -> bytes:
+    most = JSON_BYTES_PER_CHARACTER * max_chars + OTHER_FIELDS_BYTES
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > most:
+                    raise TooLarge(
+                        f"the body is over {most} bytes; send the text in parts of at most {max_chars} characters"
+                    )
+    except TimeoutError:
+        raise TooSlow(f"the body took more than {BODY_SECONDS:g} s") from None
+    return bytes(body)
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        wanted = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadSpeech(f"the body is not JSON: {error}") from None
+    if not isinstance(wanted, dict):
+        raise BadSpeech('the body must be a JSON object such as {"text": "Hello there."}')
+    return wanted
+
+
+def _priority(later: object, priority: object) -> str | None:
+    """A job's; None for speech that is listened to."""
+    if not isinstance(later, bool):
+        raise BadSpeech("async must be true or false", "async")
+    if priority is not None and (not isinstance(priority, str) or priority.lower() not in PRIORITY_DUE_SECONDS):
+        raise BadSpeech(f"priority must be one of {', '.join(PRIORITY_DUE_SECONDS)}", "priority")
+    if priority is not None and not later:
+        raise BadSpeech('priority orders speech that is made later: send "async": true with it', "priority")
+    return (str(priority or "normal")).lower() if later else None
+
+
+def _speech(wanted: dict[str, Any], max_chars: int) -> Speech:
+    unknown = next((name for name in wanted if name not in FIELDS), None)
+    if unknown is not None:
+        unknown = unknown[:MAX_ECHO]
+        raise BadSpeech(f"unknown field {unknown!r}; known are: {', '.join(FIELDS)}", unknown)
+    text = wanted.get("text")
+    if "text" not in wanted:
+        raise BadSpeech("text is missing", "text")
+    if isinstance(text, str) and len(text) > max_chars:
+        raise TooLarge(f"text has {len(text)} characters, at most {max_chars} are spoken at once; send it in parts")
+    return Speech(**wanted)

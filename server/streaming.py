@@ -1,0 +1,175 @@
+"""A request for speech as a reply, made while its client plays it, and what became of it. Knows no models."""
+
+import asyncio
+import contextlib
+import logging
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from server.errors import REFUSALS, ServerBusy
+from server.planning import planned
+from server.requests import read_speech
+from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
+from server.settings import Settings
+from server.stats import Listener, Stats
+from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
+from speech.request import Speech
+
+if TYPE_CHECKING:
+    from tts_core import TTS, Plan
+
+log = logging.getLogger("uvicorn.tts")
+
+
+class SpeechResponse:
+    """A speech as an ASGI reply: read, planned, begun, and only then answered with 200; or accepted as a job.
+
+    Whatever becomes of it is counted here, once. One line in the log for a speech, without the text."""
+
+    def __init__(self, request: Request):
+        self._request = request
+        self._settings: Settings = request.state.settings
+        self._tts: TTS = request.state.tts
+        self._scheduler: Scheduler = request.state.scheduler
+        self._stats: Stats = request.state.stats
+        self._playback = PlaybackDeadline()
+        self._id = secrets.token_hex(6)
+        self._began = time.perf_counter()
+        self._sending_seconds = 0.0
+        self._first_audio = math.nan
+        self._served = Listener()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        outcome, speech = "failed", None
+        try:
+            speech, priority = await read_speech(self._request, self._settings.max_chars)
+            if priority is None:
+                outcome = await self._serve(speech, receive, send)
+            else:
+                job = await self._request.state.jobs.accept(speech, priority)
+                location = f"{scope.get('root_path', '')}/tts/status/{job['request_id']}"
+                accepted = JSONResponse(job, 202, {"location": location})
+                await accepted(scope, receive, send)
+                outcome = "queued"
+        except ClientDisconnect:
+            outcome = "disconnected"
+        except tuple(REFUSALS):
+            outcome = "refused"
+            raise
+        except asyncio.CancelledError:
+            if self._request.state.shutdown.over and not self._served.sent_seconds:
+                outcome = "refused"
+            raise
+        finally:
+            self._stats.outcomes[outcome] += 1
+            if speech and outcome not in ("refused", "queued"):  # those have a line of the server's own
+                self._report(speech, outcome)
+
+    async def _serve(self, speech: Speech, receive: Receive, send: Send) -> str:
+        """What became of it. Raises ClientDisconnect as soon as the client has left, and ServerBusy."""
+        most = self._settings.max_waiting
+        if self._stats.listening >= most:
+            raise ServerBusy(most, self._stats.seconds_to_a_free_place())
+        head = self._request.method == "HEAD"
+        with self._stats.listener() as self._served:
+            async with _while_connected(receive):
+                who = BackgroundTask() if head else self._playback
+                plan = await planned(self._scheduler, self._tts, speech, who)
+                if head:
+                    await send(self._start(plan))
+                    await send({"type": "http.response.body", "body": b""})
+                    return "completed"
+                self._served.pending_seconds = plan.seconds
+                try:
+                    return await self._play(plan, send)
+                except (ClientDisconnect, asyncio.CancelledError):
+                    share = self._served.pending_seconds / plan.seconds
+                    self._stats.cancelled_steps += share * len(plan.chunks) * plan.steps
+                    raise
+
+    async def _play(self, plan: "Plan", send: Send) -> str:
+        async with contextlib.aclosing(self._scheduler.drive(self._tts.speak(plan), self._playback)) as pieces:
+            async for samples in pieces:
+                if samples is None:
+                    continue
+                seconds = len(samples) / SAMPLE_RATE
+                body = pcm16(samples)
+                if not self._served.sent_seconds:
+                    self._first_audio = time.perf_counter() - self._began
+                    self._stats.first_audio.add(self._first_audio)
+                    body = wav_header(plan.samples) + body
+                    await send(self._start(plan))
+                self._served.sent_seconds += seconds
+                self._served.pending_seconds -= seconds
+                self._stats.audio_seconds += seconds
+                self._stats.underruns += self._playback.sent(seconds)
+                await self._hand_over(send, body)
+        self._stats.real_time_factor.add(self._real_time_factor)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return "completed"
+
+    def _start(self, plan: "Plan") -> Message:
+        headers = {
+            "content-type": "audio/wav",
+            "content-length": str(WAV_HEADER_BYTES + 2 * plan.samples),
+            "x-seed": str(plan.seed),
+            "x-audio-duration": f"{plan.seconds:.3f}",
+            "x-request-id": self._id,
+        }
+        return {"type": "http.response.start", "status": 200, "headers": Headers(headers).raw}
+
+    async def _hand_over(self, send: Send, body: bytes) -> None:
+        """Waits until the client has room for it: a slow reader asks for no slot meanwhile, and holds one piece."""
+        began = time.perf_counter()
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        self._sending_seconds += time.perf_counter() - began
+
+    @property
+    def _real_time_factor(self) -> float:
+        """Seconds from arrival per second of sound, without those in which the client was taking it."""
+        sent = self._served.sent_seconds
+        return (time.perf_counter() - self._began - self._sending_seconds) / sent if sent else math.nan
+
+    def _report(self, speech: Speech, outcome: str) -> None:
+        log.info(
+            "%s %s voice=%s characters=%d audio=%.2fs first=%.0fms rtf=%.3f",
+            self._id,
+            outcome,
+            ascii(speech.voice[:40])[1:-1],
+            len(speech.text),
+            self._served.sent_seconds,
+            1000 * self._first_audio,
+            self._real_time_factor,
+        )
+
+
+@contextlib.asynccontextmanager
+async def _while_connected(receive: Receive) -> AsyncIterator[None]:
+    """The body is cancelled when the client leaves, whatever it waits for; then ClientDisconnect is raised."""
+    body, left = asyncio.current_task(), False
+    assert body is not None
+
+    async def watch() -> None:
+        nonlocal left
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        left = True
+        body.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not left or body.uncancel():  # the server ends too
+            raise
+        raise ClientDisconnect from None
+    finally:
+        watching.cancel()

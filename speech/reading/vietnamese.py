@@ -1,0 +1,305 @@
+"""Vietnamese as it is written, in the words that are said. One function, `read`; its rules are tried in the order they
+stand."""
+
+import re
+
+from speech.reading import links
+from speech.reading import vietnamese_words as words
+from speech.reading.english_letters import roman
+from speech.reading.language import is_syllable
+from speech.reading.rules import Match, Rule, alternatives, applied, rule
+from speech.reading.vietnamese_numbers import cardinal, digits, number
+
+_NUM = r"(?:\d+(?:[.,]\d+)*)"
+_START = r"(?<![\w.,])"
+_TO = r"\s?[-–—]\s?"
+_MARKS = {
+    ".": "chấm", "/": "xuyệt", "\\": "xuyệt ngược", "-": "gạch ngang", "_": "gạch dưới", ":": "hai chấm",
+    "?": "hỏi", "=": "bằng", "&": "và", "#": "thăng", "@": "a còng", "~": "ngã", "+": "cộng", "%": "phần trăm",
+}  # fmt: skip
+
+
+def _spell(letters: str) -> str:
+    return " ".join(words.LETTERS.get(c, c) for c in letters.lower())
+
+
+def _link_word(word: str) -> str:
+    return word if re.search("[aeiouy]", word, re.IGNORECASE) and len(word) > 2 else _spell(word)
+
+
+def _link_digits(text: str) -> str:
+    return digits(text) if text[0] == "0" or len(text) > 3 else cardinal(text)
+
+
+def _link(m: Match) -> str:
+    return links.spoken(m.group(), _MARKS, _link_word, _link_digits)
+
+
+def _ip(m: Match) -> str:
+    return links.spoken(m.group(), _MARKS, _link_word, digits)
+
+
+def _before(m: Match, pattern: str) -> bool:
+    return bool(re.search(rf"(?:{pattern})\s*$", m.string[: m.start()], re.IGNORECASE))
+
+
+def _date(m: Match) -> str:
+    day, month, y = m.groups()
+    if not (1 <= int(day) <= 31 and 1 <= int(month) <= 12):
+        return m.group()
+    head = "" if _before(m, "ngày|mùng|mồng|hôm|đến ngày") else "ngày "
+    return f"{head}{cardinal(int(day))} tháng {cardinal(int(month))} năm {cardinal(_full_year(y))}"
+
+
+def _full_year(y: str) -> str:
+    return y if len(y) == 4 else ("19" if int(y) > 40 else "20") + y
+
+
+def _iso(m: Match) -> str:
+    y, month, day = m.groups()
+    head = "" if _before(m, "ngày|mùng|hôm") else "ngày "
+    return f"{head}{cardinal(int(day))} tháng {cardinal(int(month))} năm {cardinal(y)}"
+
+
+def _days(m: Match) -> str:
+    """`5-10/9`: two days of a month."""
+    first, last, month, y = m.groups()
+    tail = f" năm {cardinal(y)}" if y else ""
+    return f"{cardinal(int(first))} đến {cardinal(int(last))} tháng {cardinal(int(month))}{tail}"
+
+
+def _slashed(m: Match) -> str:
+    """`2/9`: a day of a month where one is spoken of, else a fraction."""
+    above, below = int(m.group(1)), int(m.group(2))
+    dated = re.search(
+        r"\b(?:ngày|mùng|mồng|hôm|sáng|trưa|chiều|tối|đêm|lễ|dịp|từ|đến|tết|nay|mai|qua|kỷ niệm)\b[^.!?]{0,16}$",
+        m.string[: m.start()],
+        re.IGNORECASE,
+    )
+    day = 1 <= above <= 31 and 1 <= below <= 12
+    if day and (dated or above > 12 or (above >= below and below > 2)):
+        head = "" if _before(m, "ngày|mùng|mồng|hôm") or dated else "ngày "
+        return f"{head}{cardinal(above)} tháng {cardinal(below)}"
+    return (
+        f"{cardinal(m.group(1))} {'phần' if above < below <= 10 or below % 100 == 0 else 'trên'} {cardinal(m.group(2))}"
+    )
+
+
+def _month(m: Match) -> str:
+    return f"{m.group(1)} {cardinal(int(m.group(2)))} năm {cardinal(m.group(3))}"
+
+
+def _weekday(m: Match) -> str:
+    names = {"2": "hai", "3": "ba", "4": "tư", "5": "năm", "6": "sáu", "7": "bảy", "1": "nhất"}
+    return f"{m.group(1)} {names[m.group(2)]}"
+
+
+def _time(m: Match) -> str:
+    hour, minutes, seconds = m.group(1), m.group(2), m.group(3)
+    if int(hour) > 24 or int(minutes or 0) > 59:
+        return m.group()
+    said = f"{cardinal(int(hour))} giờ"
+    if minutes and (int(minutes) or seconds):
+        said += f" {cardinal(int(minutes))}" + (" phút" if seconds else "")
+    return said + (f" {cardinal(int(seconds))} giây" if seconds else "")
+
+
+def _phone(m: Match) -> str:
+    return ("cộng " if "+" in m.group() else "") + digits(m.group())
+
+
+def _money(m: Match) -> str:
+    low, scale_low, high, scale, name, over = m.groups()
+    said = f"{number(low)}{' ' + words.SCALES[scale_low] if scale_low else ''}"
+    if high:
+        said += f" đến {number(high)}" + (f" {words.SCALES[scale]}" if scale else "")
+    return f"{said} {words.MONEY[name]}" + (
+        f" trên {words.UNITS.get(over) or words.PER.get(over, over)}" if over else ""
+    )
+
+
+def _money_before(m: Match) -> str:
+    name, low, high, scale = m.groups()
+    said = number(low) + (f" đến {number(high)}" if high else "") + (f" {words.SCALES[scale]}" if scale else "")
+    return f"{said} {words.MONEY[name]}"
+
+
+def _scaled(m: Match) -> str:
+    """`50k`, `5tr`, `1tr5`."""
+    amount, scale, rest = m.groups()
+    return f"{number(amount)} {words.SCALES[scale]}" + (f" {cardinal(rest)}" if rest else "")
+
+
+def _unit(m: Match) -> str:
+    low, high, unit, over = m.groups()
+    name = words.UNITS[unit] + (f" trên {words.UNITS.get(over) or words.PER.get(over, over)}" if over else "")
+    return (f"{number(low)} đến {number(high)}" if high else number(low)) + f" {name}"
+
+
+def _degrees(m: Match) -> str:
+    low, high, scale = m.groups()
+    name = {"C": " xê", "F": " ép", "K": " ca"}.get((scale or "").upper(), "")
+    return (f"{number(low)} đến {number(high)}" if high else number(low)) + f" độ{name}"
+
+
+def _percent(m: Match) -> str:
+    low, high = m.groups()
+    return (f"{number(low)} đến {number(high)}" if high else number(low)) + " phần trăm"
+
+
+def _range(m: Match) -> str:
+    low, high = m.groups()
+    between = re.search(
+        r"\b(?:tỷ số|tỉ số|tỷ lệ|tỉ lệ|thắng|thua|hòa|hoà|dẫn|số)\b[^.,!?\d]{0,24}$",
+        m.string[: m.start()],
+        re.IGNORECASE,
+    )
+    return f"{number(low)} {number(high)}" if between else f"{number(low)} đến {number(high)}"
+
+
+def _arithmetic(m: Match) -> str:
+    said = {"+": "cộng", "-": "trừ", "−": "trừ", "–": "trừ", "x": "nhân", "X": "nhân", "*": "nhân", "×": "nhân",
+            ":": "chia", "/": "chia", "÷": "chia", "=": "bằng"}  # fmt: skip
+    return re.sub(r"\s*(?<=[\w)\s])([+−–xX*×/÷:=-])\s*(?=[\w(\s])", lambda s: f" {said[s.group(1)]} ", m.group())
+
+
+def _roman(m: Match) -> str:
+    return f"{m.group(1)}{cardinal(roman(m.group(2)))}" if m.group(2) else m.group()
+
+
+def _abbreviation(m: Match) -> str:
+    return words.ABBREVIATIONS[m.group(1)] + " "
+
+
+def _capitals(text: str) -> str:
+    found = re.findall(r"[^\W\d_]{2,}", text)
+    shouted = len(found) > 1 and all(w.isupper() for w in found)
+
+    def said(m: Match) -> str:
+        word = m.group()
+        if len(word) < 2 or not word.isupper():
+            return word
+        if is_syllable(word) and (shouted or len(word) > 3 or not word.isascii()):
+            return word.lower()
+        wordlike = len(word) > 4 and re.search("[aeiouy]", word, re.IGNORECASE)
+        return word.lower() if wordlike else _spell(word)
+
+    return re.sub(r"(?<![^\W\d_])[^\W\d_]+(?![^\W\d_])", said, text)
+
+
+_MONEY = alternatives(words.MONEY)
+_SCALE = r"(k|K|tr|triệu|tỷ|tỉ|nghìn|ngàn|trăm|M|B)(?!\w)"
+_OVER = alternatives([*words.UNITS, *words.PER])
+_ROMAN = r"((?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))"
+
+
+_LINKS: list[Rule] = [
+    (links.MAIL, _link),
+    (links.URL, _link),
+    (links.IP, _ip),
+    (links.FILE, _link),
+    rule(r"(?<![\w&])#(?=[^\W\d_])", "thăng "),
+    rule(r"(?<![\w.])@(?=[A-Za-z_])", "a còng "),
+    rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3})+)(?=\s(?:đồng|người|đ)\b|₫)", lambda m: re.sub(r"\D", "", m.group())),
+]
+_PHONES: list[Rule] = [
+    rule(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
+    rule(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
+    rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
+    rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
+]
+_DATES_AND_HOURS: list[Rule] = [
+    rule(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
+    rule(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
+    rule(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
+    rule(r"\b([Tt]háng|[Qq]uý)\s(\d{1,2})\s?[/-]\s?(\d{4})(?!\w)", _month),
+    rule(r"\b(\d{1,2})(?:[hg]|\sgiờ\s?)(\d{1,2})(?:\sphút|'|ph|p)?(?:\s?(\d{1,2})(?:s|\sgiây))(?!\w)", _time),
+    rule(r"(?<![\w:.,])(\d{1,2})[hg](\d{2})?()(?:ph|p|')?(?!\w)", _time),
+    rule(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
+    rule(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
+    rule(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
+    rule(r"(?<![\w.,])(\d)m(\d{1,2})(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
+]
+_AMOUNTS: list[Rule] = [
+    rule(
+        rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
+        _money,
+    ),
+    rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
+    rule(rf"{_START}({_NUM})(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
+]
+_MEASURES: list[Rule] = [
+    rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
+    rule(rf"(?<![\w.,])([-−]?{_NUM})%?(?:{_TO}({_NUM}))?\s?%", _percent),
+    rule(r"(?<=độ )C(?!\w)", "xê"),
+    rule(r"(?<=độ )F(?!\w)", "ép"),
+    rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?({alternatives(words.UNITS)})(?:/({_OVER}))?(?!\w)", _unit),
+    rule(rf"(?<=\w)/(?=(?:{alternatives(words.PER)})\b)", " trên "),
+]
+_ABBREVIATIONS: list[Rule] = [
+    rule(r"\b(?:T[Pp])\.?\s?HCM\b|\bTPHCM\b", "thành phố Hồ Chí Minh"),
+    rule(
+        rf"(?<![\w.])({alternatives(words.DOTTED)})(?!\w(?<![A-ZĐ0-9\W]))",
+        lambda m: words.DOTTED[m.group(1)] + " ",
+    ),
+    rule(r"\b[Tt][Pp]\s(?=[A-ZĐ][^\W\d_]*[a-zà-ỹ])", "thành phố "),
+    rule(r"\bQ(?=\d)", "quận "),
+    rule(rf"(?<![\w])({alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![\w]))", _abbreviation),
+]
+_ROMAN_NUMERALS: list[Rule] = [
+    rule(rf"\b((?:{words.ROMAN_AFTER})\s(?:thứ\s)?){_ROMAN}(?!\w)", _roman, re.IGNORECASE),
+    rule(r"\b([^\W\d_]+\s)((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI)|XX)(?!\w)", _roman),
+]
+_NUMBERS_WITH_A_SHAPE: list[Rule] = [
+    rule(
+        r"(?<![\w.])[vV]\.?(\d+(?:\.\d+)+)(?!\w)",
+        lambda m: "phiên bản " + " chấm ".join(cardinal(n) for n in m.group(1).split(".")),
+    ),
+    rule(
+        rf"{_START}(?:{_NUM}|[a-z])(?:\s?[+×÷*]\s?|\s[−–:-]\s|\s?x\s?(?=\d))(?:{_NUM}|[a-z])\b"
+        rf"(?:\s?[+×÷*=]\s?(?:{_NUM}|[a-z])\b|\s[−–-]\s(?:{_NUM}|[a-z])\b)+|"
+        rf"{_START}(?:{_NUM}|[a-z]\b)(?:\s?[+×÷*]\s?|\s?x\s?(?=\d))(?:{_NUM}|[a-z]\b)|"
+        rf"{_START}(?:{_NUM}|[a-z])\s?[−–:-]\s?(?:{_NUM}|[a-z])\s?=\s?(?=\w)",
+        _arithmetic,
+    ),
+    rule(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", _slashed),
+    rule(rf"{_START}({_NUM}){_TO}({_NUM})(?![\w]|[-–.,/]\d)", _range),
+    rule(r"(?<=\d)\s:\s(?=\d)|(?<=\d):(?=\d)", " "),
+    rule(r"(?<=\d)/(?=[A-ZĐ\d])|(?<=[A-ZĐ])/(?=[A-ZĐ])", " trên "),
+    rule(r"(?<![\w])~\s?(?=\d)", "khoảng "),
+]
+_SIGNS: list[Rule] = [
+    rule(r"\s?(<=|>=|[≈≠≤≥])\s?", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    rule(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    rule(r"\s?([&±×÷∞√→°%‰§²³=+])\s?", lambda m: f" {words.SYMBOLS.get(m.group(1), '')} "),
+    rule(r"(?<!\w)([€£$₫])(?!\w)", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    rule(r"(?<=\w)@(?=\w)|\s@\s", " a còng "),
+]
+_LETTERS_AND_DIGITS: list[Rule] = [
+    rule(r"(?<=[^\W\d_])-(?=\d)|(?<=\d)-(?=[^\W\d_])", " "),
+    rule(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " "),
+    rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−](?={_NUM})", "âm "),
+    rule(_NUM, lambda m: f" {number(m.group())} "),
+    rule(
+        r"(?<![^\W\d_])([bcdđfghjklmnpqrstvwxzBCDĐFGHJKLMNPQRSTVWXZ])(?![^\W\d_]|['’.])",
+        lambda m: _spell(m.group(1)),
+    ),
+]
+_RULES = [
+    *_LINKS,
+    *_PHONES,
+    *_DATES_AND_HOURS,
+    *_AMOUNTS,
+    *_MEASURES,
+    *_ABBREVIATIONS,
+    *_ROMAN_NUMERALS,
+    *_NUMBERS_WITH_A_SHAPE,
+    *_SIGNS,
+    *_LETTERS_AND_DIGITS,
+]
+
+
+def read(text: str) -> str:
+    """One line of Vietnamese in words."""
+    text = _capitals(applied(_RULES, text))
+    return re.sub(r"\s+([,.;:!?])", r"\1", re.sub(r"[ \t]+", " ", text)).strip()

@@ -1,0 +1,105 @@
+"""Text cleaned, measured and cut into chunks. Knows nothing of audio, models or HTTP."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+MAX_MARKS = 30
+"""On one letter, as Unicode's stream-safe form has it (UAX 15)."""
+
+FIRST_CHUNK_BYTES = 10, 48
+"""The first chunk is the first clause of at least 10 bytes, and cut at a space past 48: its length is the wait for first audio."""
+SECOND_CHUNK_BYTES, CHUNK_GROWTH = 72, 3.0
+"""A chunk is made while the one before it plays: it may be so many times that one's size, and always 72 bytes (about 4 s)."""
+
+_NOT_AN_END = re.compile(
+    r"\b(Mr|Mrs|Ms|Dr|St|Prof|vs|No|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Rev|Hon|Gov|Sen|Rep|Mt|Ft|Jan|Feb|Aug|Sept?|Oct|Nov|Dec"
+    r"|cf|al|approx|est|pp?|[vV]ol|[fF]ig|(?<![^\W_]['’])(?!I\b)[A-Z]|(?:\w\.)+\w)\.$"
+)
+"""A dot that belongs to an abbreviation or an initial. Only for text that is not read into words: that has none left."""
+_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+|(?<=[。！？])")
+_CLAUSE_END = re.compile(r"(?<=[,;:–—])\s+|(?<=[，、；：])")
+
+
+def clean(text: str) -> str:
+    """NFC, without invisible format characters, one space for any run of white space."""
+    text = "".join(_few_marks(c for c in text if unicodedata.category(c) != "Cf"))
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _few_marks(text: Iterable[str]) -> Iterator[str]:
+    """NFC sorts the marks on a letter, in their number squared: 20 000 take a second. No writing has more than MAX_MARKS."""
+    marks = 0
+    for c in text:
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        if marks <= MAX_MARKS:
+            yield c
+
+
+def control_character(text: str) -> str | None:
+    """The first character that no text has: a control that is not white space, or half of a surrogate pair."""
+    return next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") and not c.isspace()), None)
+
+
+def utf8_bytes(text: str) -> int:
+    """Bytes in UTF-8: F5's measure of how long a text takes to say."""
+    return len(text.encode())
+
+
+def chunks_of(text: str, limit: int, before: int | None = None) -> list[str]:
+    """Cleaned text in pieces of at most `limit` bytes, cut after sentences where that fits, else clauses, words, or anywhere.
+
+    The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece.
+    `before`: bytes of the piece that is spoken before this text; then none is a first one."""
+    text = clean(text)
+    pieces: list[str] = []
+    start, (least, room) = 0, FIRST_CHUNK_BYTES
+    if before is not None:
+        room = _room_after(before)
+    while True:
+        room = min(room, limit)
+        rest = text[start : start + room + 2]  # of what is to come no more than is looked at: a long text is not copied
+        if not (_exceeds(rest, room) or (not pieces and before is None and _exceeds(rest, least))):
+            break
+        at = _cut(rest, room, first=least if not pieces and before is None else None)
+        pieces.append(rest[:at].strip())
+        start += at
+        start += text.startswith(" ", start)
+        room = _room_after(utf8_bytes(pieces[-1]))
+    return [*pieces, rest] if rest or not pieces else pieces
+
+
+def _room_after(size: int) -> int:
+    return max(SECOND_CHUNK_BYTES, int(CHUNK_GROWTH * size))
+
+
+def _exceeds(text: str, room: int) -> bool:
+    return utf8_bytes(text[: room + 1]) > room
+
+
+def _cut(text: str, room: int, first: int | None) -> int:
+    """Where to cut: the last sentence end, clause end or space within `room` bytes; or the first end past `first` bytes."""
+    start = text[: room + 1].encode()  # no character has less than a byte
+    head, fits = start[: room + 1].decode(errors="ignore"), start[:room].decode(errors="ignore")
+    sentences = [m.end() for m in _SENTENCE_END.finditer(head) if not _NOT_AN_END.search(head[: m.start()])]
+    clauses = [m.end() for m in _CLAUSE_END.finditer(head)]
+    if first is not None:
+        return next((at for at in sorted(sentences + clauses) if utf8_bytes(text[:at].strip()) >= first), 0) or _space(
+            text, head, fits
+        )
+    for ends, least in (
+        (sentences, len(fits) // 3),
+        (clauses, len(fits) // 3),
+        (sentences + clauses, FIRST_CHUNK_BYTES[0]),
+    ):
+        if ends and max(ends) >= least:
+            return max(ends)
+    return _space(text, head, fits)
+
+
+def _space(text: str, head: str, fits: str) -> int:
+    if fits == text:
+        return len(text)
+    spaces = [i for i, c in enumerate(head) if c == " " and i]
+    apart = [i for i in spaces if not (head[i - 1].isdigit() and text[i + 1 : i + 2].isdigit())]  # not inside 10 000
+    return (apart or spaces or [max(1, len(fits))])[-1]

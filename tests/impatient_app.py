@@ -1,0 +1,9 @@
+"""The server with time limits that a test can wait for."""
+
+from app import app
+from server import connections, guard, requests
+
+__all__ = ["app"]
+
+connections.HEADER_SECONDS = requests.BODY_SECONDS = 0.5
+guard.STALL_SECONDS = 2
