@@ -2,6 +2,7 @@
 voice."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -79,7 +80,9 @@ spoken in several chunks.
 """
 
 
-def write(folder: Path, tts: tts_core.TTS, table: str, clones: dict[str, dict], cost: float, count: int) -> None:
+def write(
+    folder: Path, tts: tts_core.TTS, table: str, clones: dict[str, dict[str, Any]], cost: float, count: int
+) -> None:
     """README.md, samples.png and the Opus samples in `folder`."""
     weights = read_weights(folder / "model.safetensors")
     vocoder = torch.load(folder / "vocoder" / "pytorch_model.bin", weights_only=True)

@@ -6,6 +6,7 @@ Try: python -m train.evaluate --sentences 8 --voices default       The model's c
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -45,7 +46,10 @@ def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings: Any) -> np.
     return np.concatenate(list(tts.samples(plan)))
 
 
-def kept(key: str, make: Callable[[], dict]) -> dict:
+Kept = dict[str, Any]
+
+
+def kept(key: str, make: Callable[[], Kept]) -> Kept:
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     if key not in rows:
         made = make()
@@ -54,7 +58,8 @@ def kept(key: str, make: Callable[[], dict]) -> dict:
         partial = ROWS.with_suffix(".partial")
         partial.write_text(json.dumps(rows, ensure_ascii=False, indent=1))
         os.replace(partial, ROWS)
-    return rows[key]
+    found: Kept = rows[key]
+    return found
 
 
 def row(key: str, speeches: Callable[[], list[np.ndarray]], said: list[str], language: str) -> table.Row:
@@ -68,6 +73,14 @@ def copies(model: Path, teacher: str, count: int) -> list[np.ndarray]:
         return [vocoder.samples(log_mel(torch.from_numpy(s))).numpy() for s in references.speeches(teacher)[:count]]
 
 
+def _first(teacher: str, count: int) -> list[np.ndarray]:
+    return references.speeches(teacher)[:count]
+
+
+def _speeches(tts: tts_core.TTS, voice: str, said: list[str], settings: Kept) -> list[np.ndarray]:
+    return [spoken(tts, sentence, voice, seed=i, **settings) for i, sentence in enumerate(said)]
+
+
 def teachers(model: Path, count: int) -> dict[str, table.Row]:
     """Each teacher itself, and copied."""
     rows = {}
@@ -75,10 +88,10 @@ def teachers(model: Path, count: int) -> dict[str, table.Row]:
     for teacher, language in references.TEACHERS.items():
         said = references.sentences(teacher)[:count]
         rows[f"{teacher}, the teacher itself"] = row(
-            f"teacher {teacher}", lambda t=teacher: references.speeches(t)[:count], said, language
+            f"teacher {teacher}", functools.partial(_first, teacher, count), said, language
         )
         rows[f"{teacher}, copy synthesis"] = row(
-            f"copy {mark} {teacher}", lambda t=teacher: copies(model, t, count), said, language
+            f"copy {mark} {teacher}", functools.partial(copies, model, teacher, count), said, language
         )
     return rows
 
@@ -91,20 +104,18 @@ def voices(
         language = "vi" if name in VIETNAMESE else "en"
         said = texts.held_out(language)[:count]
         key = f"voice {mark} {name} {sorted(settings.items())}"
-        rows[name] = row(
-            key, lambda n=name, s=said: [spoken(tts, t, n, seed=i, **settings) for i, t in enumerate(s)], said, language
-        )
+        rows[name] = row(key, functools.partial(_speeches, tts, name, said, settings), said, language)
     return rows
 
 
-def cloned(model: Path, mark: str, plot: Path | None) -> dict[str, dict]:
+def cloned(model: Path, mark: str, plot: Path | None) -> dict[str, Kept]:
     """resemblyzer's ranks of the teacher and of the model, for speakers never trained on."""
     cloning.write_references(CLONING_VOICES)
     first = next(iter(cloning.teacher()))
     for suffix in (".wav", ".txt"):  # a server has a default voice
         (CLONING_VOICES / f"default{suffix}").write_bytes((CLONING_VOICES / f"{first}{suffix}").read_bytes())
 
-    def by_model() -> dict:
+    def by_model() -> Kept:
         tts = tts_core.TTS(model, CLONING_VOICES)
         said = {
             name: [spoken(tts, s, name, seed=i) for i, s in enumerate(cloning.sentences())]
@@ -162,8 +173,8 @@ def main() -> None:
         raise SystemExit(str(missing)) from None
     text = "\n".join([table.HEAD, *(table.line(name, found) for name, found in rows.items())])
     print(text)
-    for who, found in clones.items():
-        print(f"speakers never trained on, {who}: {found}")
+    for who, ranks in clones.items():
+        print(f"speakers never trained on, {who}: {ranks}")
     cost = speed(tts)
     print(f"CPU seconds per second of speech, one thread: {cost:.3f}")
     if chosen.show:

@@ -1,4 +1,5 @@
-"""What training has reached, small enough to commit: averaged weights as int8 rows with a scale each, and how far it came.
+"""What training has reached, small enough to commit: averaged weights as int8 rows, each with a scale, and how far it
+came.
 
 A run that finds its checkpoint restored so goes on with a fresh optimizer.
 Try: python -m train.keep save vocoder      and on another machine: python -m train.keep restore vocoder"""

@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,7 @@ class Said:
     """float64, cycles of the source at every sample: what the harmonics of `samples` follow."""
 
 
-def _session(model: bytes | str, outputs: int = 0):
+def _session(model: bytes | str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -54,7 +55,9 @@ def _session(model: bytes | str, outputs: int = 0):
 
 @functools.cache
 def vocabulary() -> dict[str, int]:
-    return json.loads((importlib.resources.files("hibari") / "assets/vocab.json").read_text(encoding="utf-8"))
+    file = importlib.resources.files("hibari") / "assets/vocab.json"
+    found: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def _ids(phonemes: str) -> list[int]:
@@ -147,7 +150,7 @@ def fp32(folder: Path = CACHE) -> Path:
     return path
 
 
-def dequantize(graph) -> None:
+def dequantize(graph: Any) -> None:
     """Each ConvInteger and MatMulInteger becomes a Conv or MatMul of fp32, in place: what quantized its input,
     added its bias in
     int32, cast and scaled its output falls away."""
@@ -155,7 +158,7 @@ def dequantize(graph) -> None:
 
     constants = {i.name: i for i in graph.initializer}
     makers = {output: node for node in graph.node for output in node.output}
-    users: dict[str, list] = {}
+    users: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)

@@ -17,7 +17,8 @@ def track(samples: np.ndarray) -> np.ndarray:
     times, values = pitch.xs(), pitch.selected_array["frequency"]
     wanted = np.arange(len(samples) // audio.HOP_SAMPLES) * step
     nearest = np.clip(np.round((wanted - times[0]) / step).astype(int), 0, len(values) - 1)
-    return values[nearest].astype(np.float32)
+    f0: np.ndarray = values[nearest].astype(np.float32)
+    return f0
 
 
 def spread_semitones(f0: np.ndarray) -> float:

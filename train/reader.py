@@ -12,6 +12,7 @@ import functools
 import re
 import sys
 import unicodedata
+from typing import Any
 
 SILENCE, WORD_END = " ", "_"
 """Around speech, and between English words; Vietnamese syllables need none, each has its tone."""
@@ -169,7 +170,7 @@ def _trimmed(symbols: list[str]) -> list[str]:
 
 
 @functools.cache
-def _english_reader():
+def _english_reader() -> Any:
     # Imported with the first text: its lexicons take a second. Its nets take one thread each, or they would spin.
     from hibari.g2p import G2P
 
@@ -177,7 +178,7 @@ def _english_reader():
 
 
 @functools.cache
-def _vietnamese_reader():
+def _vietnamese_reader() -> Any:
     from sea_g2p import SEAPipeline
 
     return SEAPipeline("vi")

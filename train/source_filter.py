@@ -47,7 +47,7 @@ OUTPUTS = 3 * BINS + F0_BINS + 1
 
 def parts_of(out: torch.Tensor, mel: torch.Tensor) -> Parts:
     """`out`: (…, frames, OUTPUTS) of the head; `mel`: (…, frames, 100)."""
-    harmonic, angle, noise, pitch = out.split([BINS, BINS, BINS, F0_BINS + 1], dim=-1)
+    harmonic, angle, noise, pitch = torch.split(out, [BINS, BINS, BINS, F0_BINS + 1], dim=-1)
     base = mel @ _levels(mel.device)
     return Parts((base + harmonic).clamp(max=MAX_LOG_GAIN), angle, (base + noise).clamp(max=MAX_LOG_GAIN), pitch)
 
@@ -129,11 +129,12 @@ def _window(device: torch.device) -> torch.Tensor:
 
 
 def source_spectrum(train: torch.Tensor) -> torch.Tensor:
-    """A pulse train CONTEXT frames longer on each side, (…, (frames + 2 CONTEXT − 1) · 256) → (…, frames, BINS)
-    complex, a harmonic
-    of amplitude 1 peaking at 1."""
+    """A pulse train CONTEXT frames longer on each side → (…, frames, BINS) complex; a harmonic of amplitude 1 peaks at 1.
+
+    train: (…, (frames + 2 CONTEXT − 1) · 256)."""
     frames = train.unfold(-1, FFT_SAMPLES, HOP_SAMPLES)
-    return torch.fft.rfft(frames * (_window(train.device) / (FFT_SAMPLES / 4)), dim=-1)
+    spectrum: torch.Tensor = torch.fft.rfft(frames * (_window(train.device) / (FFT_SAMPLES / 4)), dim=-1)
+    return spectrum
 
 
 def harmonic_spectrum(parts: Parts, source: torch.Tensor) -> torch.Tensor:
@@ -151,7 +152,10 @@ def noise_spectrum(parts: Parts, generator: torch.Generator | None = None) -> to
 def wave(spectrum: torch.Tensor) -> torch.Tensor:
     """(…, frames, BINS) → (…, (frames − 1) · 256)."""
     window = _window(spectrum.device)
-    return torch.istft(spectrum.transpose(-1, -2), FFT_SAMPLES, HOP_SAMPLES, window=window, center=True)
+    samples: torch.Tensor = torch.istft(
+        spectrum.transpose(-1, -2), FFT_SAMPLES, HOP_SAMPLES, window=window, center=True
+    )
+    return samples
 
 
 def speak(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:

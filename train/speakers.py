@@ -48,7 +48,8 @@ def _sum(parts: tuple[tuple[str, float], ...], folder: Path) -> np.ndarray:
         weight * np.fromfile(folder / f"{name}.bin", np.float32).reshape(STYLE_ROWS, STYLE_NUMBERS)
         for name, weight in parts
     ]
-    return np.sum(rows, axis=0)
+    total: np.ndarray = np.sum(rows, axis=0)
+    return total
 
 
 def single(name: str) -> Speaker:

@@ -8,6 +8,7 @@ import math
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,7 +106,7 @@ class Batch:
 
 def batch(pools: dict[str, list[Clip]], draw: random.Random, size: int = BATCH) -> Batch:
     kinds = draw.choices(list(pools), [KINDS[k] for k in pools], k=size)
-    rows: list[tuple] = []
+    rows: list[tuple[Any, ...]] = []
     for kind in kinds:
         while len((clip := draw.choice(pools[kind])).mel) < SEGMENT + 1:
             pass

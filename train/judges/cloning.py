@@ -57,7 +57,7 @@ def teacher() -> dict[str, list[np.ndarray]]:
             for i, text in enumerate([REFERENCE_TEXT, *sentences()]):
                 made[f"{who.name} {i}"] = _trimmed(model.say(reader(text), style).samples)
         FOLDER.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **made)
+        np.savez(path, **made)  # type: ignore[arg-type]
     with np.load(path) as kept:
         return {who.name: [kept[f"{who.name} {i}"] for i in range(1 + SENTENCES)] for who in everybody()}
 

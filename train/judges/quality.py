@@ -5,6 +5,7 @@ import contextlib
 import functools
 import importlib.resources
 import io
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ DNSMOS_SECONDS = 9.01
 
 
 @functools.cache
-def _dnsmos():
+def _dnsmos() -> Any:
     try:
         import onnxruntime
         from speechmos import dnsmos
@@ -31,7 +32,7 @@ def _dnsmos():
 
 
 @functools.cache
-def _distill():
+def _distill() -> Any:
     try:
         import distillmos
     except ModuleNotFoundError as error:

@@ -12,7 +12,8 @@ RMS = 0.05
 def prepared(samples: np.ndarray) -> np.ndarray:
     """24 kHz float → 16 kHz float32 within -1..1."""
     heard = soxr.resample(samples.astype(np.float32), audio.SAMPLE_RATE, RATE)
-    return (heard * (RMS / max(1e-6, float(np.sqrt(np.mean(heard**2)))))).clip(-1, 1).astype(np.float32)
+    quiet: np.ndarray = (heard * (RMS / max(1e-6, float(np.sqrt(np.mean(heard**2)))))).clip(-1, 1).astype(np.float32)
+    return quiet
 
 
 class JudgeMissing(Exception):

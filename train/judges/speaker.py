@@ -2,6 +2,7 @@
 
 import functools
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ REFERENCE_SECONDS = 3.0
 
 
 @functools.cache
-def _encoder():
+def _encoder() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -24,7 +25,8 @@ def _encoder():
 def vector(samples: np.ndarray) -> np.ndarray:
     """(256,) of length 1."""
     heard = prepared(samples)
-    return _encoder().embed_utterance(np.pad(heard, (0, max(0, RATE - len(heard)))))
+    found: np.ndarray = _encoder().embed_utterance(np.pad(heard, (0, max(0, RATE - len(heard)))))
+    return found
 
 
 def ranks(speeches: np.ndarray, speakers: list[int], references: np.ndarray) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,11 @@ HEAD = "| | Distill-MOS | OVRL | P.808 | WER (vi: CER) | F0 spread |\n|---|---|-
 
 def judge(speeches: Iterable[np.ndarray], said: list[str], language: str = "en") -> Row:
     """`speeches`: 24 kHz samples of each sentence of `said`."""
-    distill, ovrl, p808, spread, heard = [], [], [], [], []
+    distill: list[float] = []
+    ovrl: list[float] = []
+    p808: list[float] = []
+    spread: list[float] = []
+    heard: list[str] = []
     for samples in speeches:
         distill.append(quality.distill_mos(samples))
         one, two = quality.dnsmos(samples)
@@ -35,8 +40,11 @@ def judge(speeches: Iterable[np.ndarray], said: list[str], language: str = "en")
         spread.append(pitch.spread_semitones(pitch.track(samples)))
         heard.append(whisper.hear(samples, language))
     errors = whisper.character_errors(said, heard, language) if language == "vi" else whisper.word_errors(said, heard)
-    means = (float(np.mean(values)) for values in (distill, ovrl, p808))
-    return Row(*means, errors, float(np.mean(spread)), heard)
+    return Row(_mean(distill), _mean(ovrl), _mean(p808), errors, _mean(spread), heard)
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
 
 
 def line(name: str, row: Row) -> str:
@@ -45,5 +53,5 @@ def line(name: str, row: Row) -> str:
     )
 
 
-def as_dict(row: Row) -> dict:
+def as_dict(row: Row) -> dict[str, Any]:
     return asdict(row)

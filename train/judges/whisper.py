@@ -9,6 +9,7 @@ import re
 import shutil
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import numpy as np
@@ -40,7 +41,7 @@ def folder() -> Path:
 
 
 @functools.cache
-def _model():
+def _model() -> Any:
     try:
         from faster_whisper import WhisperModel
     except ModuleNotFoundError as error:
