@@ -127,11 +127,14 @@ class Service:
         seed: int | None,
         steps: int | None,
         cfg_strength: float | None,
+        language: str | None,
+        normalize: bool | None,
     ) -> bytes:
         self.stats["total"] += 1
         began = time.perf_counter()
         try:
-            made = await self._synthesize(Speech(text, voice, speed, duration, seed, steps, cfg_strength))
+            speech = Speech(text, voice, speed, duration, seed, steps, cfg_strength, language, normalize)
+            made = await self._synthesize(speech)
         except Exception:
             self.stats["failed"] += 1
             raise
