@@ -187,8 +187,8 @@ class Jobs:
     ) -> Result:
         """`call` in a thread, which goes on alone when `limit` is over. Raises JobStorageError and what `call` does."""
         try:
-            future = asyncio.wrap_future(self._threads.submit(call, *values))
-            return await asyncio.wait_for(future, limit)
+            async with asyncio.timeout(limit):  # wait_for may swallow a cancellation that comes with the result
+                return await asyncio.wrap_future(self._threads.submit(call, *values))
         except TimeoutError:
             error = JobStorageError(f"the outputs folder did not answer within {limit:g} s")
         except JobStorageError as known:
@@ -219,7 +219,8 @@ class Jobs:
                 await self._start_next()
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
 
     async def _check(self) -> None:
         """Where something has failed the folder has to prove that it can be written again."""

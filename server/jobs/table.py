@@ -186,11 +186,11 @@ class Table:
                     probe.unlink(missing_ok=True)
 
     def _check_folder(self, room: int) -> None:
-        folder = self.folder.absolute()
+        folder, seen = self.folder.absolute(), self._folder_seen  # asked first: another thread may be making it
         nearest = next(place for place in (folder, *folder.parents) if place.exists())
         if not nearest.is_dir():
             raise JobStorageError("the outputs folder is not a folder")
-        if nearest != folder and self._folder_seen:
+        if nearest != folder and seen:
             raise JobStorageError("the outputs folder is gone")
         with storage_errors():
             if not os.access(nearest, os.W_OK | os.X_OK):
