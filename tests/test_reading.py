@@ -190,6 +190,28 @@ def random_text(rng: random.Random) -> str:
     return text
 
 
+_FORMS = [
+    *"0 1 2 5 12 99 100 007 1999 2024 2.17 5. .5 1,000 12,34 1e5 3/4 1/0 24:00 25:61 9: 12:30:45 192.168.1.1".split(),
+    *"$ € £ ₫ đ % ° °F C km kg ft lb oz in mph sq cu h m s k K M B bn tr tỷ triệu st nd th am p.m. per of e E".split(),
+    *"/ - – − + x × * = ^ ( ) . , : ' \" # @ ~ < > & § № ½ ² ① Ⅳ ٣ ３ ! ? … 5'10\" '90 ’80s 1st 22nd".split(),
+    *"Jan May Mon -Fri IV XIX v V Mr a.com http://x.y/1-2 A4 COVID-19 B2B +84 0912 345 678 1800- 911 1-800- AT".split(),
+    *"ngày tháng quý giờ thứ chương Q TP. T2 T7 thế kỷ".split(),
+    "\n",
+]
+
+
+def random_forms(rng: random.Random) -> str:
+    """Numbers, signs and units in any order, as no rule expects them."""
+    return "".join(rng.choice(_FORMS) + rng.choice(["", "", " ", "-"]) for _ in range(rng.randint(1, 8)))
+
+
+def check_forms(text: str) -> None:
+    for language in ("en", "en-gb", "vi"):
+        words = " ".join(p.words for p in read(text, language))
+        assert re.search(r"[^\W\d_]", words) or not re.search(r"[0-9A-Za-z]", text), (text, language, words)
+        assert not re.search(r"[0-9]", words), (text, language, words)
+
+
 def check_nothing_is_lost(text: str) -> None:
     found = joined(read(text))
     words = " ".join(p.words for p in found)
@@ -220,12 +242,14 @@ def check_nothing_is_lost(text: str) -> None:
 def test_no_word_is_ever_lost() -> None:
     for seed in range(1000):
         check_nothing_is_lost(random_text(random.Random(seed)))
+        check_forms(random_forms(random.Random(seed)))
 
 
 @pytest.mark.slow
 def test_no_word_is_ever_lost_in_many_texts() -> None:
     for seed in range(1000, 21_000):
         check_nothing_is_lost(random_text(random.Random(seed)))
+        check_forms(random_forms(random.Random(seed)))
 
 
 def test_leading_dots_do_not_swallow_a_sentence() -> None:

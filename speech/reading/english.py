@@ -12,7 +12,7 @@ from speech.reading.english_letters import ABBREVIATIONS, STRETCHED, capitals, s
 from speech.reading.english_numbers import cardinal, digits, year
 from speech.reading.english_shapes import DIGITS, PHONES, SHAPES
 from speech.reading.english_times import BRITISH_DATES, DATES, TIMES
-from speech.reading.rules import Match, Rule, alternatives, applied, rule
+from speech.reading.rules import Match, Rule, alternatives, applied
 
 _MARKS = {
     ".": "dot",
@@ -66,57 +66,57 @@ def _symbol(m: Match) -> str:
 _DAYS = alternatives(set(words.DAYS.values()))
 _MONTHS = alternatives(words.MONTHS)
 _LINKS: list[Rule] = [
-    rule(r"(?<=[A-Za-z])[`´](?=[a-z])", "'"),
-    (links.MAIL, _link),
-    (links.URL, _link),
-    (links.IP, _ip),
-    (links.FILE, _link),
-    (links.PATH, _link),
-    rule(r"(?<![\w&])#([A-Za-z_]\w*)", _camel),
-    rule(r"(?<![\w.])@(?=[A-Za-z_])", "at "),
-    rule(r"\b([CFJ])#(?!\w)", r"\1 sharp"),
-    rule(r"\b([CGgc])\+\+(?!\w)", r"\1 plus plus"),
-    rule(r"(?<!\w)\.(NET|Net|net)\b", lambda m: "dot net"),
-    rule(r"(?<![\w.])24/7(?![\w/])", "twenty four seven"),
-    rule(r"(?<=[A-Za-z0-9])_+(?=[A-Za-z0-9])", " "),
-    rule(
+    Rule(r"(?<=[A-Za-z])[`´](?=[a-z])", "'"),
+    Rule(links.MAIL, _link),
+    Rule(links.URL, _link),
+    Rule(links.IP, _ip),
+    Rule(links.FILE, _link),
+    Rule(links.PATH, _link),
+    Rule(r"(?<![\w&])#([A-Za-z_]\w*)", _camel),
+    Rule(r"(?<![\w.])@(?=[A-Za-z_])", "at "),
+    Rule(r"\b([CFJ])#(?!\w)", r"\1 sharp"),
+    Rule(r"\b([CGgc])\+\+(?!\w)", r"\1 plus plus"),
+    Rule(r"(?<!\w)\.(NET|Net|net)\b", lambda m: "dot net"),
+    Rule(r"(?<![\w.])24/7(?![\w/])", "twenty four seven"),
+    Rule(r"(?<=[A-Za-z0-9])_+(?=[A-Za-z0-9])", " "),
+    Rule(
         rf"(?<![\w.])({alternatives(words.BEFORE_NUMBER)})\s?(?=\d|[IVX]+\b)",
         lambda m: words.BEFORE_NUMBER[m.group(1)] + " ",
     ),
-    rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3}){2,})(?![\w]| \d)", lambda m: re.sub(r"\D", "", m.group())),
-    rule(r"(?<![\w.,])(\d{1,3}(?:[  ]\d{3})+)(?![\w]| \d)", lambda m: re.sub(r"\D", "", m.group())),
-    rule(r"(?<![\w.,])\d{1,3}(?:['’]\d{3})+(?!\w)", lambda m: re.sub(r"\D", "", m.group())),
+    Rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3}){2,})(?![\w]| \d)", lambda m: re.sub(r"\D", "", m.group())),
+    Rule(r"(?<![\w.,])(\d{1,3}(?:[  ]\d{3})+)(?![\w]| \d)", lambda m: re.sub(r"\D", "", m.group())),
+    Rule(r"(?<![\w.,])\d{1,3}(?:['’]\d{3})+(?!\w)", lambda m: re.sub(r"\D", "", m.group())),
 ]
 _SIGNS: list[Rule] = [
-    rule(r"(?<![\w&#])#\s?(?=\d)", "number "),
+    Rule(r"(?<![\w&#])#\s?(?=\d)", "number "),
 ]
 _SYMBOLS: list[Rule] = [
-    rule(r"\s?(<=|>=|!=|==|[≈≠≤≥])\s?", _symbol),
-    rule(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", _symbol),
-    rule(r"\s?([&±×÷∞√∑→⇒°%‰§©²³=])\s?", _symbol),
-    rule(r"(?<![\w+])(\+)(?=\s?[\w.])|(?<=\w)\s(\+)\s(?=\w)", lambda m: " plus "),
-    rule(r"(?<!\w)([€£$¥¢])(?!\w)", _symbol),
-    rule(r"(?<=\w)\s@\s(?=\w)|(?<=\w)@(?=\w)", " at "),
-    rule(r"(?<=\w)~(?=\w)", " "),
-    rule(r"(?<!\w)~\s?(?=\d)", "about "),
-    rule(r"[™®]", ""),
-    rule(r"(?<![Ͱ-Ͽ])([πΩΔαβγδεθλμσφω])(?![Ͱ-Ͽ])", _symbol),
-    rule(r"(?<=\w)\s?\+(?!\w)", " plus"),
-    rule(r"\b(and/or)\b", "and or"),
-    rule(r"\b([Hh]e|[Hh]is|him|[Yy]es|[Ss]he)/(she|hers?|no|he|they)\b", r"\1 or \2"),
-    rule(r"(?<=[^\W\d_])/(?=[^\W\d_])", " "),
+    Rule(r"\s?(<=|>=|!=|==|[≈≠≤≥])\s?", _symbol),
+    Rule(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", _symbol),
+    Rule(r"\s?([&±×÷∞√∑→⇒°%‰§©²³=])\s?", _symbol),
+    Rule(r"(?<![\w+])(\+)(?=\s?[\w.])|(?<=\w)\s(\+)\s(?=\w)", lambda m: " plus "),
+    Rule(r"(?<!\w)([€£$¥¢])(?!\w)", _symbol),
+    Rule(r"(?<=\w)\s@\s(?=\w)|(?<=\w)@(?=\w)", " at "),
+    Rule(r"(?<=\w)~(?=\w)", " "),
+    Rule(r"(?<!\w)~\s?(?=\d)", "about "),
+    Rule(r"[™®]", ""),
+    Rule(r"(?<![Ͱ-Ͽ])([πΩΔαβγδεθλμσφω])(?![Ͱ-Ͽ])", _symbol),
+    Rule(r"(?<=\w)\s?\+(?!\w)", " plus"),
+    Rule(r"\b(and/or)\b", "and or"),
+    Rule(r"\b([Hh]e|[Hh]is|him|[Yy]es|[Ss]he)/(she|hers?|no|he|they)\b", r"\1 or \2"),
+    Rule(r"(?<=[^\W\d_])/(?=[^\W\d_])", " "),
 ]
 _RULES = [
     *_LINKS,
     *PHONES,
     *DATES,
-    rule(
+    Rule(
         r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b\.?\s?[-–]\s?(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\b",
         lambda m: f"{words.DAYS[m.group(1).lower()]} to {words.DAYS[m.group(2).lower()]}",
     ),
-    rule(rf"\b({_DAYS}|{_MONTHS})[-–](?=(?:{_DAYS}|{_MONTHS})\b)", r"\1 to "),
-    rule(r"\b(noon|midnight)[-–](?=\d)", r"\1 to "),
-    rule(r"(?<!\d)9/11(?![\d/])", "nine eleven"),
+    Rule(rf"\b({_DAYS}|{_MONTHS})[-–](?=(?:{_DAYS}|{_MONTHS})\b)", r"\1 to "),
+    Rule(r"\b(noon|midnight)[-–](?=\d)", r"\1 to "),
+    Rule(r"(?<!\d)9/11(?![\d/])", "nine eleven"),
     *TIMES,
     *AMOUNTS,
     *SHAPES,
@@ -126,16 +126,11 @@ _RULES = [
     *DIGITS,
     *STRETCHED,
 ]
-_PLAIN = re.compile(r"[A-Z]?[a-z]*(?:(?:[,;]? |['’])[a-z]+)*[.!?]?")
-
-
 _BRITISH_RULES = [dict(zip(DATES, BRITISH_DATES, strict=True)).get(rule, rule) for rule in _RULES]
 
 
 def read(text: str, british: bool = False) -> str:
     """One line of English in words."""
-    if _PLAIN.fullmatch(text) and not re.search(r"([a-z])\1\1| vs\b| aka\b", text):
-        return text
     text = capitals(applied(_BRITISH_RULES if british else _RULES, text))
     text = re.sub(r"(?<=[a-z]) -(?=[a-z])", "-", re.sub(r"[ \t]+", " ", text))
     return re.sub(r"\s+([,.;:!?])", r"\1", text).strip()

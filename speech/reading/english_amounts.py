@@ -5,7 +5,7 @@ import re
 from speech.reading import english_units as units
 from speech.reading.english_numbers import cardinal, number, plural, year
 from speech.reading.english_patterns import NUM, RANGE_SIGN, START
-from speech.reading.rules import Match, Rule, alternatives, rule
+from speech.reading.rules import Match, Rule, alternatives, numeric
 
 _SCALE = r"(?:\s?(hundred|thousand|million|billion|trillion|bn|mn|mil|tn|[kKmMbBtT])\b(?!['’]))?"
 _NOT_A_NOUN = (
@@ -121,33 +121,37 @@ def _lasting(m: Match) -> str:
     return " ".join(counted(n, names[unit[0]]) for n, unit in re.findall(r"(\d+)\s?([hms])", m.group()))
 
 
-AMOUNTS: list[Rule] = [
-    rule(r"(?<![\w.,])\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s)?\b|(?<![\w.,])\d+m(?:in)?\s?\d+s\b", _lasting),
-    rule(r"(?<![\w])['’‘](\d{2})s\b", _decade),
-    rule(r"(?<![\w.,])(\d{2}\d0)['’]?s\b|(?<![\w.,$£€])([2-9]0)s\b", _decade),
-    rule(
-        rf"(?<![\w.])([-−])?({_SYMBOL_NAMES}|(?:{_CODES})(?=\s?\d))\s?({NUM}){_SCALE}"
-        rf"(?:{RANGE_SIGN}(?:{_SYMBOL_NAMES})?({NUM}){_SCALE})?(?![\d])(?:\s?/\s?({_OVER})\b)?",
-        _money,
-    ),
-    rule(rf"{START}({NUM}){_SCALE}\s?({_SYMBOL_NAMES}|(?:{_CODES})\b)", _money_after),
-    rule(rf"{START}({NUM})\s?¢", lambda m: counted(m.group(1), "cent")),
-    rule(r"(?<=\d)\s?(?:sq\.?|square)\s?(ft|m|km|mi|in|cm|yd)\b\.?", r" \1²"),
-    rule(r"(?<=\d)\s?cu\.?\s?(ft|m|cm|in|yd)\b\.?", r" \1³"),
-    rule(r"(?<=\d)\s?in\.(?=\s[a-z]|$)", " inches"),
-    rule(rf"(?<![\w.,])(-?{NUM})(?:{RANGE_SIGN}({NUM}))?\s?°(?:\s?([CFK])(?!\w))?", _degrees),
-    rule(
-        r"(?<![\w.])(\d+)\s?['’′](?:\s?(\d{1,2}(?:\.\d+)?)\s?(?:[\"”″]|''|’’)?|(?=\s(?:tall|wide|long|deep|high)))"
-        r"(?!\w)",
-        _feet,
-    ),
-    rule(rf"{START}({NUM})\s?[\"″](?=\s(?:[a-z])|[,.;]|$)", _inches),
-    rule(rf"(?<![\w.,])(-?{NUM})(?:%?{RANGE_SIGN}({NUM}))?\s?%(?!\w)", _percent),
-    rule(r"(?<=\d)\s?‰", " per mille"),
-    rule(
-        rf"(?<![\w.,/])(?P<low>[-−]?{NUM})(?:{RANGE_SIGN}(?P<high>{NUM}))?"
-        rf"(?P<join>[\s-]?)(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
-        rf"(?<!\d\sin)(?<!\d\sa)",
-        _unit,
-    ),
-]
+AMOUNTS = numeric(
+    [
+        Rule(
+            r"(?<![\w.,])\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s)?\b|(?<![\w.,])\d+m(?:in)?\s?\d+s\b", _lasting
+        ),
+        Rule(r"(?<![\w])['’‘](\d{2})s\b", _decade),
+        Rule(r"(?<![\w.,])(\d{2}\d0)['’]?s\b|(?<![\w.,$£€])([2-9]0)s\b", _decade),
+        Rule(
+            rf"(?<![\w.])([-−])?({_SYMBOL_NAMES}|(?:{_CODES})(?=\s?\d))\s?({NUM}){_SCALE}"
+            rf"(?:{RANGE_SIGN}(?:{_SYMBOL_NAMES})?({NUM}){_SCALE})?(?![\d])(?:\s?/\s?({_OVER})\b)?",
+            _money,
+        ),
+        Rule(rf"{START}({NUM}){_SCALE}\s?({_SYMBOL_NAMES}|(?:{_CODES})\b)", _money_after),
+        Rule(rf"{START}({NUM})\s?¢", lambda m: counted(m.group(1), "cent")),
+        Rule(r"(?<=\d)\s?(?:sq\.?|square)\s?(ft|m|km|mi|in|cm|yd)\b\.?", r" \1²"),
+        Rule(r"(?<=\d)\s?cu\.?\s?(ft|m|cm|in|yd)\b\.?", r" \1³"),
+        Rule(r"(?<=\d)\s?in\.(?=\s[a-z]|$)", " inches"),
+        Rule(rf"(?<![\w.,])(-?{NUM})(?:{RANGE_SIGN}({NUM}))?\s?°(?:\s?([CFK])(?!\w))?", _degrees),
+        Rule(
+            r"(?<![\w.])(\d+)\s?['’′](?:\s?(\d{1,2}(?:\.\d+)?)\s?(?:[\"”″]|''|’’)?|(?=\s(?:tall|wide|long|deep|high)))"
+            r"(?!\w)",
+            _feet,
+        ),
+        Rule(rf"{START}({NUM})\s?[\"″](?=\s(?:[a-z])|[,.;]|$)", _inches),
+        Rule(rf"(?<![\w.,])(-?{NUM})(?:%?{RANGE_SIGN}({NUM}))?\s?%(?!\w)", _percent),
+        Rule(r"(?<=\d)\s?‰", " per mille"),
+        Rule(
+            rf"(?<![\w.,/])(?P<low>[-−]?{NUM})(?:{RANGE_SIGN}(?P<high>{NUM}))?"
+            rf"(?P<join>[\s-]?)(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
+            rf"(?<!\d\sin)(?<!\d\sa)",
+            _unit,
+        ),
+    ]
+)

@@ -4,7 +4,7 @@ import re
 
 from speech.reading import english_words as words
 from speech.reading.english_numbers import cardinal, ordinal
-from speech.reading.rules import Match, Rule, alternatives, rule
+from speech.reading.rules import Match, Rule, alternatives
 
 _ROMAN = r"(M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))"
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
@@ -143,21 +143,21 @@ def _stretched(m: Match) -> str:
 
 
 ABBREVIATIONS: list[Rule] = [
-    rule(r"(?<![\w.])[A-Z]\.(?=\s+(?:[A-Z]\.\s+)*[A-Z][a-z])", lambda m: m.group()[:1]),
-    rule(
+    Rule(r"(?<![\w.])[A-Z]\.(?=\s+(?:[A-Z]\.\s+)*[A-Z][a-z])", lambda m: m.group()[:1]),
+    Rule(
         rf"\b((?:[A-Z\d]\w*|\w+(?:th|rst|ond|rd))\s)({alternatives(words.STREETS)})\b\.?(?!\s+[A-Z](?!\w*\.?$)(?!(?:nd|he|t|n|s)\b)\w*)(?![\w'’])",
         _street,
     ),
-    rule(rf"(?<![\w.'’-])({alternatives(words.TITLES)})\b\.?(?=\s+[A-Z])(?![\w'’])", _title),
-    rule(r"(?<![\w.'’-])(Mr|Mrs|Ms|Dr|Prof)\b\.?(?=\s+[\w&])(?![\w'’])", _title),
-    rule(rf"(?<![\w.])(?:{alternatives(words.ABBREVIATIONS)})(?<=[./A-Za-z])(?![\w'’])", _abbreviation),
-    rule(
+    Rule(rf"(?<![\w.'’-])({alternatives(words.TITLES)})\b\.?(?=\s+[A-Z])(?![\w'’])", _title),
+    Rule(r"(?<![\w.'’-])(Mr|Mrs|Ms|Dr|Prof)\b\.?(?=\s+[\w&])(?![\w'’])", _title),
+    Rule(rf"(?<![\w.])(?:{alternatives(words.ABBREVIATIONS)})(?<=[./A-Za-z])(?![\w'’])", _abbreviation),
+    Rule(
         r"(?<![\w.])(?:[A-Za-z]\.){2,}(?!\w)|(?<![\w.&])[A-Z]{1,3}(?:&[A-Z]{1,3})+(?!\w)",
         lambda m: _initials(m) if "&" not in m.group() else " and ".join(spell(part) for part in m.group().split("&")),
     ),
-    rule(r"\b((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI))(\s[Cc]entur)", _roman_century),
-    rule(rf"\b([A-Z]?[a-z]+)\s{_ROMAN}\b(?![.'’]\w|-\w)(?<![a-z]\s)", _roman_name),
+    Rule(r"\b((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI))(\s[Cc]entur)", _roman_century),
+    Rule(rf"\b([A-Z]?[a-z]+)\s{_ROMAN}\b(?![.'’]\w|-\w)(?<![a-z]\s)", _roman_name),
 ]
 STRETCHED: list[Rule] = [
-    rule(r"\b[A-Za-z]*([A-Za-z])\1\1[A-Za-z]*\b", _stretched, re.IGNORECASE),
+    Rule(r"\b[A-Za-z]*([A-Za-z])\1\1[A-Za-z]*\b", _stretched, re.IGNORECASE),
 ]

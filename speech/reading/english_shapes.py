@@ -6,7 +6,7 @@ from speech.reading import english_units as units
 from speech.reading import english_words as words
 from speech.reading.english_numbers import cardinal, digits, number, ordinal, pair, year
 from speech.reading.english_patterns import NUM, RANGE_SIGN, START
-from speech.reading.rules import Match, Rule, rule
+from speech.reading.rules import Match, Rule, numeric
 
 
 def _fraction_words(above: str, below: str) -> str:
@@ -46,13 +46,13 @@ def _range(m: Match) -> str:
     low, high = m.groups()
     if is_year(low) and is_year(high):
         return f"{year(low)} to {year(high)}"
-    if is_year(low) and len(high) == 2:
+    if is_year(low) and len(high) == 2 and high.isdecimal():
         return f"{year(low)} to {cardinal(high)}"
     return f"{number(low)} to {number(high)}"
 
 
 def is_year(text: str) -> bool:
-    return len(text) == 4 and "1000" <= text <= "2099"
+    return len(text) == 4 and text.isdecimal() and "1000" <= text <= "2099"
 
 
 def _year(m: Match) -> str:
@@ -129,53 +129,57 @@ def _series(m: Match) -> str:
     return " ".join(map(cardinal, parts)) if max(map(len, parts)) < 3 else ", ".join(map(digits, parts))
 
 
-PHONES: list[Rule] = [
-    rule(r"(?<![\w.+(])\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}(?<=\d)(?![\w]|\.\d)", _phone),
-    rule(r"(?<![\w.])\(\d{3,5}\)\s?\d{3,4}[\s.-]\d{3,4}(?!\w)", _phone),
-    rule(r"(?<![\w.-])(?:1[-. ])?\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w]|[-.]\d)", _phone),
-    rule(r"(?<![\w.-])\d{3}-\d{4}(?![\w]|[-.]\d)", _phone),
-    rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]\d{3,4}(?!\w)", _phone),
-    rule(r"(?<![\w.-])(?:1-)?(?:800|888|877|866|900)-(?=[A-Z0-9-]*[A-Z])[A-Z0-9]{3}-?[A-Z0-9]{4}(?!\w)", _phone),
-    rule(r"(?<=[Cc]all )(?:911|999|112|411)\b|(?<=[Dd]ial )\d{3}\b", lambda m: digits(m.group())),
-]
+PHONES = numeric(
+    [
+        Rule(r"(?<![\w.+(])\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}(?<=\d)(?![\w]|\.\d)", _phone),
+        Rule(r"(?<![\w.])\(\d{3,5}\)\s?\d{3,4}[\s.-]\d{3,4}(?!\w)", _phone),
+        Rule(r"(?<![\w.-])(?:1[-. ])?\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w]|[-.]\d)", _phone),
+        Rule(r"(?<![\w.-])\d{3}-\d{4}(?![\w]|[-.]\d)", _phone),
+        Rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]\d{3,4}(?!\w)", _phone),
+        Rule(r"(?<![\w.-])(?:1-)?(?:800|888|877|866|900)-(?=[A-Z0-9-]*[A-Z])[A-Z0-9]{3}-?[A-Z0-9]{4}(?!\w)", _phone),
+        Rule(r"(?<=[Cc]all )(?:911|999|112|411)\b|(?<=[Dd]ial )\d{3}\b", lambda m: digits(m.group())),
+    ]
+)
 SHAPES: list[Rule] = [
-    rule(r"(?<![\w./])(?:(\d+)[\s-])?(\d{1,3})[/⁄](\d{1,4})(?![\w/]|\.\d)(?!\sstars)", _mixed_fraction),
-    rule(r"(?<![\w./])(\d{1,3})/(\d{1,3})(?=\sstars)", _out_of),
-    rule(r"(?<![\w.])([vV])(?:er)?\.?\s?(\d+(?:\.\d+)+)(?![\w]|\.\d)", _version),
-    rule(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?![\w]|\.\d)", _version),
-    rule(r"(?<![\w])['’‘](\d{2})(?![\w'’]|[.,]\d)", _short_year),
-    rule(r"(?<![\w.,-])(\d[\d,]*)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda m: ordinal(m.group(1))),
-    rule(r"(?<![\w.-])\d+(?:-\d+){2,}(?![\w-]|\.\d)", _series),
-    rule(
+    Rule(r"(?<![\w./])(?:(\d+)[\s-])?(\d{1,3})[/⁄](\d{1,4})(?![\w/]|\.\d)(?!\sstars)", _mixed_fraction),
+    Rule(r"(?<![\w./])(\d{1,3})/(\d{1,3})(?=\sstars)", _out_of),
+    Rule(r"(?<![\w.])([vV])(?:er)?\.?\s?(\d+(?:\.\d+)+)(?![\w]|\.\d)", _version),
+    Rule(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?![\w]|\.\d)", _version),
+    Rule(r"(?<![\w])['’‘](\d{2})(?![\w'’]|[.,]\d)", _short_year),
+    Rule(r"(?<![\w.,-])(\d[\d,]*)(?:st|nd|rd|th|ST|ND|RD|TH)\b", lambda m: ordinal(m.group(1))),
+    Rule(r"(?<![\w.-])\d+(?:-\d+){2,}(?![\w-]|\.\d)", _series),
+    Rule(
         rf"{START}({NUM})[eE]([+-]?\d+)\b",
         lambda m: f"{number(m.group(1))} times ten to the power of {number(m.group(2))}",
     ),
-    rule(rf"{START}{NUM}(?:\s?[x×]\s?{NUM})+(?![\w])", _dimensions),
-    rule(r"(?<![\w.])[vV](\d+)(?!\w|\.\d)", lambda m: f"version {cardinal(m.group(1))}"),
-    rule(r"(?<![\w.])([A-Za-z]|\d+)\s?\^\s?(-?\d+)\b", _power),
-    rule(
+    Rule(rf"{START}{NUM}(?:\s?[x×]\s?{NUM})+(?![\w])", _dimensions),
+    Rule(r"(?<![\w.])[vV](\d+)(?!\w|\.\d)", lambda m: f"version {cardinal(m.group(1))}"),
+    Rule(r"(?<![\w.])([A-Za-z]|\d+)\s?\^\s?(-?\d+)\b", _power),
+    Rule(
         rf"(?<![\w.])(?:{NUM}|[a-z])(?:\s?[+×÷*]\s?|\s[−–-]\s|\s?x\s?(?=\d))(?:{NUM}|[a-z])\b"
         rf"(?:\s?[+×÷*=]\s?(?:{NUM}|[a-z])\b|\s[−–-]\s(?:{NUM}|[a-z])\b)+|"
         rf"(?<![\w.])(?:{NUM}|[a-z]\b)(?:\s?[+×÷*]\s?|\s?x\s?(?=\d)|\s/\s)(?:{NUM}|[a-z]\b)(?:\s?=\s?\S+)?|"
         rf"(?<![\w.])(?:{NUM}|[a-z])\s?[−–-]\s?(?:{NUM}|[a-z])\s?=\s?(?=\w)",
         _arithmetic,
     ),
-    rule(rf"{START}({NUM}){RANGE_SIGN}({NUM})(?![\w]|[-–.,/]\d)", _range),
-    rule(
+    Rule(rf"{START}({NUM}){RANGE_SIGN}({NUM})(?![\w]|[-–.,/]\d)", _range),
+    Rule(
         r"(?<![\w.:])(\d{1,4}):(\d{1,4})(?![\w:]|\.\d)",
         lambda m: f"{cardinal(m.group(1))} to {cardinal(m.group(2))}",
     ),
-    rule(rf"{START}({NUM})\s?([KMBT])\b(?!['’])", _letter),
-    rule(rf"{START}({NUM})\s?k\b", lambda m: f"{number(m.group(1))} k"),
-    rule(rf"{START}({NUM})\s?bn\b", lambda m: f"{number(m.group(1))} billion"),
-    rule(rf"{START}({NUM})\s?[x×](?![\w])", lambda m: f"{number(m.group(1))} times"),
-    rule(r"(?<![\w.])(\d{3,4})p\b", lambda m: f"{pair(m.group(1))} p"),
+    Rule(rf"{START}({NUM})\s?([KMBT])\b(?!['’])", _letter),
+    Rule(rf"{START}({NUM})\s?k\b", lambda m: f"{number(m.group(1))} k"),
+    Rule(rf"{START}({NUM})\s?bn\b", lambda m: f"{number(m.group(1))} billion"),
+    Rule(rf"{START}({NUM})\s?[x×](?![\w])", lambda m: f"{number(m.group(1))} times"),
+    Rule(r"(?<![\w.])(\d{3,4})p\b", lambda m: f"{pair(m.group(1))} p"),
 ]
-DIGITS: list[Rule] = [
-    rule(r"\b([A-Za-z]+)\s(\d{3})(?![\w]|[.,]\d|%)", _spelled_number),
-    rule(r"\b[A-Za-z]+(?:-?\d+[A-Za-z]*)+\b|\b\d+[A-Za-z]+\d*\b", _letters_and_digits),
-    rule(r"(?<![\w.,-])(?:1\d|20)\d{2}(?![\w]|[.,]\d|-\d)", _year),
-    rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−]\s?(?={NUM})", "minus "),
-    rule(NUM.replace(r"\d+(?:\.\d+)?|\.", r"\d+(?:\.\d+)?|(?<!\w)\."), lambda m: f" {number(m.group())} "),
-]
+DIGITS = numeric(
+    [
+        Rule(r"\b([A-Za-z]+)\s(\d{3})(?![\w]|[.,]\d|%)", _spelled_number),
+        Rule(r"\b[A-Za-z]+(?:-?\d+[A-Za-z]*)+\b|\b\d+[A-Za-z]+\d*\b", _letters_and_digits),
+        Rule(r"(?<![\w.,-])(?:1\d|20)\d{2}(?![\w]|[.,]\d|-\d)", _year),
+        Rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−]\s?(?={NUM})", "minus "),
+        Rule(NUM.replace(r"\d+(?:\.\d+)?|\.", r"\d+(?:\.\d+)?|(?<!\w)\."), lambda m: f" {number(m.group())} "),
+    ]
+)
 """Whatever digits the other rules have left."""

@@ -1,10 +1,11 @@
 """English dates and hours as words: rules for english.py."""
 
 import re
+from dataclasses import replace
 
 from speech.reading import english_words as words
 from speech.reading.english_numbers import cardinal, ordinal, year
-from speech.reading.rules import Match, Rule
+from speech.reading.rules import Match, Rule, numeric
 
 _MONTH = (
     r"(January|February|March|April|May|June|July|August|September|October|November|December"
@@ -124,39 +125,38 @@ def _times(m: Match) -> str:
 
 
 DATES: list[Rule] = [
-    (re.compile(r"(?<![\w-])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?=T\d\d:|\b)(?![-/.]\d)"), _iso),
-    (re.compile(r"(?<![\w/.])(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})(?![\w/]|[.-]\d)"), _slashed),
-    (re.compile(r"(?<![\w/.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w/]|\.\d)"), _dotted),
-    (
-        re.compile(
-            rf"\b((?:the|The)\s)?{_DAY}(?:\s?[-–]\s?{_DAY})?(?:\sof)?[\s-]{_MONTH}(?![a-z])(?:,?[\s-](\d{{4}}))?(?![\w:])"
-        ),
-        _day_month,
+    *numeric(
+        [
+            Rule(r"(?<![\w-])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?=T\d\d:|\b)(?![-/.]\d)", _iso),
+            Rule(r"(?<![\w/.])(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _slashed),
+            Rule(r"(?<![\w/.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w/]|\.\d)", _dotted),
+            Rule(
+                rf"\b((?:the|The)\s)?{_DAY}(?:\s?[-–]\s?{_DAY})?(?:\sof)?[\s-]{_MONTH}(?![a-z])(?:,?[\s-](\d{{4}}))?(?![\w:])",
+                _day_month,
+            ),
+            Rule(
+                rf"\b{_MONTH}[\s]{_DAY}(?:\s?[-–]\s?{_DAY})?(?![\d:%]|\s?[ap]\.?m\b)(?:,?\s(\d{{4}})(?![\d:]))?",
+                _month_day,
+                re.ASCII,
+            ),
+            Rule(rf"\b{_MONTH},?\s(\d{{4}})\b", _month_year),
+        ]
     ),
-    (
-        re.compile(
-            rf"\b{_MONTH}[\s]{_DAY}(?:\s?[-–]\s?{_DAY})?(?![\d:%]|\s?[ap]\.?m\b)(?:,?\s(\d{{4}})(?![\d:]))?", re.ASCII
-        ),
-        _month_day,
-    ),
-    (re.compile(rf"\b{_MONTH},?\s(\d{{4}})\b"), _month_year),
-    (re.compile(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b\.?(?![\w'’])"), _month_alone),
-    (
-        re.compile(
-            r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,?\s)|(?<!\w)(?:(?=(?:Mon|Tue|Wed|Thu|Fri), [A-Z])(\w+))"
-        ),
+    Rule(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b\.?(?![\w'’])", _month_alone),
+    Rule(
+        r"\b(Mon|Tues?|Wed|Thu(?:rs?)?|Fri|Sat|Sun)\.(?=,?\s)|(?<!\w)(?:(?=(?:Mon|Tue|Wed|Thu|Fri), [A-Z])(\w+))",
         lambda m: words.DAYS[(m.group(1) or m.group(2)).lower()],
     ),
 ]
-BRITISH_DATES = [(pattern, _british if by is _slashed else by) for pattern, by in DATES]
-TIMES: list[Rule] = [
-    (
-        re.compile(
-            rf"(?<![\w:.])(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?\s?[-–]\s?(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?(?![\w:])"
+BRITISH_DATES = [replace(rule, by=_british) if rule.by is _slashed else rule for rule in DATES]
+TIMES = numeric(
+    [
+        Rule(
+            rf"(?<![\w:.])(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?\s?[-–]\s?(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?(?![\w:])",
+            _times,
         ),
-        _times,
-    ),
-    (re.compile(rf"(?:(?<=[T\s])|(?<![\w:.]))(\d{{1,2}})[:.](\d{{2}})(?::(\d{{2}})(?:\.\d+)?)?{_HALF}(?!\w)"), _time),
-    (re.compile(r"(?:(?<=[a-z]T)|(?<![\w:.]))(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?()(?![\w:]|\.\d)Z?"), _time),
-    (re.compile(rf"(?<![\w:.])(\d{{1,2}})()(){_HALF}(?!\w)"), _time),
-]
+        Rule(rf"(?:(?<=[T\s])|(?<![\w:.]))(\d{{1,2}})[:.](\d{{2}})(?::(\d{{2}})(?:\.\d+)?)?{_HALF}(?!\w)", _time),
+        Rule(r"(?:(?<=[a-z]T)|(?<![\w:.]))(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?()(?![\w:]|\.\d)Z?", _time),
+        Rule(rf"(?<![\w:.])(\d{{1,2}})()(){_HALF}(?!\w)", _time),
+    ]
+)

@@ -8,25 +8,20 @@ _TLD = (
     r"|se|no|fi|dk|pl|br|gg|xyz|tech|online|site|shop|blog|cloud|store|wiki|news)"
 )
 _PATH = r"[^\s<>\"'“”‘’()\[\]{}]*[^\s<>\"'“”‘’()\[\]{}.,;:!?…]"
-MAIL = re.compile(r"(?:mailto:)?(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![.-])")
-URL = re.compile(
-    rf"\b(?:https?|ftps?|file|ssh|wss?)://{_PATH}|\bwww\.{_PATH}"
+MAIL = r"(?:mailto:)?(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+(?<![.-])"
+URL = (
+    rf"(?ia)\b(?:https?|ftps?|file|ssh|wss?)://{_PATH}|\bwww\.{_PATH}"
     rf"|(?<![\w@./-])(?:[a-z0-9][a-z0-9-]*\.)+{_TLD}(?::\d+)?(?![\w-]|\.\w)(?:/{_PATH}|/)?"
-    rf"|(?<![\w@./-])localhost(?::\d+)(?:/{_PATH})?",
-    re.IGNORECASE | re.ASCII,
+    rf"|(?<![\w@./-])localhost(?::\d+)(?:/{_PATH})?"
 )
-IP = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5}|/\d{1,2})?(?![\w]|\.\d)")
+IP = r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5}|/\d{1,2})?(?![\w]|\.\d)"
 _EXTENSIONS = (
     r"(?:txt|md|py|js|ts|json|yaml|yml|toml|xml|html?|css|csv|tsv|pdf|docx?|xlsx?|pptx?|zip|gz|tar|jpe?g|png|gif|svg"
     r"|mp3|mp4|wav|flac|ogg|mkv|avi|mov|srt|vtt|exe|dll|sh|bat|ps1|rb|rs|go|java|cpp|c|h|hpp|cs|php|sql|ini|cfg|conf"
     r"|log|lock|bak|tmp|iso|dmg|deb|rpm|apk|ipynb|wasm|vue|jsx|tsx)"
 )
-FILE = re.compile(
-    rf"(?<![\w./\\])(?:[~.]{{0,2}}/)?(?:[\w-]+[/\\])*[\w-]+(?:\.[\w-]+)*\.{_EXTENSIONS}(?![\w-]|\.\w)", re.ASCII
-)
-PATH = re.compile(
-    r"(?<![\w./:\\<])(?:~|\.{1,2})?(?:/[\w.-]*[A-Za-z_][\w-]*(?:\.\w+)*){2,}/?|\b[A-Za-z]:(?:\\[\w. -]*\w)+"
-)
+FILE = rf"(?a)(?<![\w./\\])(?:[~.]{{0,2}}/)?(?:[\w-]+[/\\])*[\w-]+(?:\.[\w-]+)*\.{_EXTENSIONS}(?![\w-]|\.\w)"
+PATH = r"(?<![\w./:\\<])(?:~|\.{1,2})?(?:/[\w.-]*[A-Za-z_][\w-]*(?:\.\w+)*){2,}/?|\b[A-Za-z]:(?:\\[\w. -]*\w)+"
 _PIECE = re.compile(r"[^\W\d_]+|\d+|\S")
 
 

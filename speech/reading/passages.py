@@ -23,6 +23,10 @@ _SAMPLE = 4000
 """Characters that a text's language is told from."""
 
 
+_PLAIN_ENGLISH = re.compile(r"[A-Z]?[a-z]*(?:(?:[,;]? |['’])[a-z]+)*[.!?]?")
+_NOT_PLAIN = re.compile(r"([a-z])\1\1| vs\b| aka\b")
+
+
 @dataclass(frozen=True, slots=True)
 class Passage:
     """Words of one language, after so many seconds of silence."""
@@ -85,6 +89,8 @@ def pieces(passages: Iterable[Passage], limit: int) -> list[Piece]:
 def words(sentence: str, language: str) -> str:
     """One sentence as it is said. Languages without rules are only cleaned."""
     if language.startswith("en"):
+        if _PLAIN_ENGLISH.fullmatch(sentence) and not _NOT_PLAIN.search(sentence):
+            return sentence
         from speech.reading import english
 
         return unglued(english.read(sentence, british=language == "en-gb"))

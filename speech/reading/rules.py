@@ -1,14 +1,31 @@
 """What a rule is: a pattern, and the words that take the place of what it finds."""
 
+import functools
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 Match = re.Match[str]
-Rule = tuple[re.Pattern[str], str | Callable[[Match], str]]
 
 
-def rule(pattern: str, by: str | Callable[[Match], str], flags: int = 0) -> Rule:
-    return re.compile(pattern, flags), by
+@dataclass(frozen=True)
+class Rule:
+    """Compiled with the first text that it is tried on: a language's hundred patterns at once take as long as a solver
+    step."""
+
+    pattern: str
+    by: str | Callable[[Match], str]
+    flags: int = 0
+    numeric: bool = False
+    """Finds nothing where there is no digit."""
+
+    @functools.cached_property
+    def compiled(self) -> re.Pattern[str]:
+        return re.compile(self.pattern, self.flags)
+
+
+def numeric(rules: Iterable[Rule]) -> list[Rule]:
+    return [replace(rule, numeric=True) for rule in rules]
 
 
 def alternatives(names: Iterable[str]) -> str:
@@ -17,8 +34,10 @@ def alternatives(names: Iterable[str]) -> str:
 
 
 def applied(rules: Iterable[Rule], text: str) -> str:
-    for pattern, by in rules:
-        text = pattern.sub(by, text)
+    has_digit = re.search(r"\d", text) is not None
+    for rule in rules:
+        if has_digit or not rule.numeric:
+            text = rule.compiled.sub(rule.by, text)
     return text
 
 

@@ -7,7 +7,7 @@ from speech.reading import links
 from speech.reading import vietnamese_words as words
 from speech.reading.english_letters import roman
 from speech.reading.language import is_syllable
-from speech.reading.rules import Match, Rule, alternatives, applied, rule
+from speech.reading.rules import Match, Rule, alternatives, applied, numeric
 from speech.reading.vietnamese_numbers import cardinal, digits, number
 
 _NUM = r"(?:\d+(?:[.,]\d+)*)"
@@ -225,106 +225,110 @@ _ROMAN = r"((?=[IVXLC])(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))"
 
 
 _LINKS: list[Rule] = [
-    (links.MAIL, _link),
-    (links.URL, _link),
-    (links.IP, _ip),
-    (links.FILE, _link),
-    rule(r"(?<![\w&])#(?=[^\W\d_])", "thăng "),
-    rule(r"(?<![\w.])@(?=[A-Za-z_])", "a còng "),
-    rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3})+)(?=\s(?:đồng|người|đ)\b|₫)", lambda m: re.sub(r"\D", "", m.group())),
+    Rule(links.MAIL, _link),
+    Rule(links.URL, _link),
+    Rule(links.IP, _ip),
+    Rule(links.FILE, _link),
+    Rule(r"(?<![\w&])#(?=[^\W\d_])", "thăng "),
+    Rule(r"(?<![\w.])@(?=[A-Za-z_])", "a còng "),
+    Rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3})+)(?=\s(?:đồng|người|đ)\b|₫)", lambda m: re.sub(r"\D", "", m.group())),
 ]
-_PHONES: list[Rule] = [
-    rule(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
-    rule(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
-    rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
-    rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
-]
+_PHONES = numeric(
+    [
+        Rule(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
+        Rule(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
+        Rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
+        Rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
+    ]
+)
 _DATES_AND_HOURS: list[Rule] = [
-    rule(r"(?<![\w/.,])(\d{1,2}(?:[hg:]\d{0,2}|/\d{1,2}(?:/\d{4})?))\s?[-–]\s?(?=\d{1,2}(?:[hg:]|/\d))", r"\1 đến "),
-    rule(r"(?<!\w)(?<!\d\s)km/h(?!\w)", "ki lô mét trên giờ"),
-    rule(r"\b([Qq]uý)\s([IVX]+)/(\d{4})", r"\1 \2 năm \3"),
-    rule(r"(?<!\w)T([2-7])\s?[-–]\s?T([2-7])(?!\w)", r"thứ \1 đến thứ \2"),
-    rule(r"(?<=\d)['’′](?!\w)", " phút"),
-    rule(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
-    rule(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
-    rule(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
-    rule(r"\b([Tt]háng|[Qq]uý)\s(\d{1,2})\s?[/-]\s?(\d{4})(?!\w)", _month),
-    rule(r"\b(\d{1,2})(?:[hg]|\sgiờ\s?)(\d{1,2})(?:\sphút|'|ph|p)?(?:\s?(\d{1,2})(?:s|\sgiây))(?!\w)", _time),
-    rule(r"(?<![\w:.,])(\d{1,2})[hg](\d{2})?()(?:ph|p|')?(?!\w)", _time),
-    rule(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
-    rule(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
-    rule(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
-    rule(r"(?<![\w.,])(\d)m(\d{2}|[04-9])(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
+    Rule(r"(?<![\w/.,])(\d{1,2}(?:[hg:]\d{0,2}|/\d{1,2}(?:/\d{4})?))\s?[-–]\s?(?=\d{1,2}(?:[hg:]|/\d))", r"\1 đến "),
+    Rule(r"(?<!\w)(?<!\d\s)km/h(?!\w)", "ki lô mét trên giờ"),
+    Rule(r"\b([Qq]uý)\s([IVX]+)/(\d{4})", r"\1 \2 năm \3"),
+    Rule(r"(?<!\w)T([2-7])\s?[-–]\s?T([2-7])(?!\w)", r"thứ \1 đến thứ \2"),
+    Rule(r"(?<=\d)['’′](?!\w)", " phút"),
+    Rule(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
+    Rule(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
+    Rule(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
+    Rule(r"\b([Tt]háng|[Qq]uý)\s(\d{1,2})\s?[/-]\s?(\d{4})(?!\w)", _month),
+    Rule(r"\b(\d{1,2})(?:[hg]|\sgiờ\s?)(\d{1,2})(?:\sphút|'|ph|p)?(?:\s?(\d{1,2})(?:s|\sgiây))(?!\w)", _time),
+    Rule(r"(?<![\w:.,])(\d{1,2})[hg](\d{2})?()(?:ph|p|')?(?!\w)", _time),
+    Rule(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
+    Rule(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
+    Rule(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
+    Rule(r"(?<![\w.,])(\d)m(\d{2}|[04-9])(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
 ]
-_AMOUNTS: list[Rule] = [
-    rule(
-        rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
-        _money,
-    ),
-    rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
-    rule(rf"{_START}({_NUM})(?:{_TO}({_NUM}))?(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
-]
+_AMOUNTS = numeric(
+    [
+        Rule(
+            rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
+            _money,
+        ),
+        Rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
+        Rule(rf"{_START}({_NUM})(?:{_TO}({_NUM}))?(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
+    ]
+)
 _MEASURES: list[Rule] = [
-    rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
-    rule(rf"(?<![\w.,])([-−]?{_NUM})%?(?:{_TO}({_NUM}))?\s?%", _percent),
-    rule(r"(?<=độ )C(?!\w)", "xê"),
-    rule(r"(?<=độ )F(?!\w)", "ép"),
-    rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?({alternatives(words.UNITS)})(?:/({_OVER}))?(?!\w)", _unit),
-    rule(rf"(?<=\w)/(?=(?:{alternatives(words.PER)})\b)", " trên "),
+    Rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
+    Rule(rf"(?<![\w.,])([-−]?{_NUM})%?(?:{_TO}({_NUM}))?\s?%", _percent),
+    Rule(r"(?<=độ )C(?!\w)", "xê"),
+    Rule(r"(?<=độ )F(?!\w)", "ép"),
+    Rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?({alternatives(words.UNITS)})(?:/({_OVER}))?(?!\w)", _unit),
+    Rule(rf"(?<=\w)/(?=(?:{alternatives(words.PER)})\b)", " trên "),
 ]
 _ABBREVIATIONS: list[Rule] = [
-    rule(r"(?<=[Cc]ông ty )CP\b", "cổ phần"),
-    rule(
+    Rule(r"(?<=[Cc]ông ty )CP\b", "cổ phần"),
+    Rule(
         rf"(?<![\w.])({'|'.join(words.BEFORE_NAME)})\.(?=\s?[A-ZĐÀ-Ỹ0-9])",
         lambda m: words.BEFORE_NAME[m.group(1)] + " ",
     ),
-    rule(r"\b(?:T[Pp])\.?\s?HCM\b|\bTPHCM\b", "thành phố Hồ Chí Minh"),
-    rule(
+    Rule(r"\b(?:T[Pp])\.?\s?HCM\b|\bTPHCM\b", "thành phố Hồ Chí Minh"),
+    Rule(
         rf"(?<![\w.])({alternatives(words.DOTTED)})(?!\w(?<![A-ZĐ0-9\W]))",
         lambda m: words.DOTTED[m.group(1)] + " ",
     ),
-    rule(r"\b[Tt][Pp]\s(?=[A-ZĐ][^\W\d_]*[a-zà-ỹ])", "thành phố "),
-    rule(r"\bQ(?=\d)", "quận "),
-    rule(rf"(?<![\w])({alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![^\W\d_]))", _abbreviation),
+    Rule(r"\b[Tt][Pp]\s(?=[A-ZĐ][^\W\d_]*[a-zà-ỹ])", "thành phố "),
+    Rule(r"\bQ(?=\d)", "quận "),
+    Rule(rf"(?<![\w])({alternatives(words.ABBREVIATIONS)})(?:\.(?=\s?\S)|(?![^\W\d_]))", _abbreviation),
 ]
 _ROMAN_NUMERALS: list[Rule] = [
-    rule(rf"\b((?:{words.ROMAN_AFTER})\s(?:thứ\s)?){_ROMAN}(?!\w)", _roman, re.IGNORECASE),
-    rule(r"\b([^\W\d_]+\s)((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI)|XX)(?!\w)", _roman),
+    Rule(rf"\b((?i:(?:{words.ROMAN_AFTER})\s(?:thứ\s)?)){_ROMAN}(?!\w)", _roman),
+    Rule(r"\b([^\W\d_]+\s)((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI)|XX)(?!\w)", _roman),
 ]
 _NUMBERS_WITH_A_SHAPE: list[Rule] = [
-    rule(
+    Rule(
         r"(?<![\w.])[vV]\.?(\d+(?:\.\d+)+)(?!\w)",
         lambda m: "phiên bản " + " chấm ".join(cardinal(n) for n in m.group(1).split(".")),
     ),
-    rule(
+    Rule(
         rf"{_START}(?:{_NUM}|[a-z])(?:\s?[+×÷*]\s?|\s[−–:-]\s|\s?x\s?(?=\d))(?:{_NUM}|[a-z])\b"
         rf"(?:\s?[+×÷*=]\s?(?:{_NUM}|[a-z])\b|\s[−–-]\s(?:{_NUM}|[a-z])\b)+|"
         rf"{_START}(?:{_NUM}|[a-z]\b)(?:\s?[+×÷*]\s?|\s?x\s?(?=\d))(?:{_NUM}|[a-z]\b)|"
         rf"{_START}(?:{_NUM}|[a-z])\s?[−–:-]\s?(?:{_NUM}|[a-z])\s?=\s?(?=\w)",
         _arithmetic,
     ),
-    rule(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", _slashed),
-    rule(rf"{_START}({_NUM}){_TO}({_NUM})(?![\w]|[-–.,/]\d)", _range),
-    rule(r"(?<=\d)\s:\s(?=\d)|(?<=\d):(?=\d)", " "),
-    rule(r"(?<=\d)/(?=[A-ZĐ\d])|(?<=[A-ZĐ])/(?=[A-ZĐ])", " trên "),
-    rule(r"(?<![\w])~\s?(?=\d)", "khoảng "),
+    Rule(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", _slashed),
+    Rule(rf"{_START}({_NUM}){_TO}({_NUM})(?![\w]|[-–.,/]\d)", _range),
+    Rule(r"(?<=\d)\s:\s(?=\d)|(?<=\d):(?=\d)", " "),
+    Rule(r"(?<=\d)/(?=[A-ZĐ\d])|(?<=[A-ZĐ])/(?=[A-ZĐ])", " trên "),
+    Rule(r"(?<![\w])~\s?(?=\d)", "khoảng "),
 ]
 _SIGNS: list[Rule] = [
-    rule(r"\s?(<=|>=|[≈≠≤≥])\s?", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
-    rule(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
-    rule(r"\s?([&±×÷∞√→°%‰§²³=+])\s?", lambda m: f" {words.SYMBOLS.get(m.group(1), '')} "),
-    rule(r"(?<!\w)([€£$₫])(?!\w)", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
-    rule(r"(?<=\w)@(?=\w)|\s@\s", " a còng "),
+    Rule(r"\s?(<=|>=|[≈≠≤≥])\s?", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    Rule(r"(?<=[\w.)%]) ?([=<>]) ?(?=[\w.$(-])", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    Rule(r"\s?([&±×÷∞√→°%‰§²³=+])\s?", lambda m: f" {words.SYMBOLS.get(m.group(1), '')} "),
+    Rule(r"(?<!\w)([€£$₫])(?!\w)", lambda m: f" {words.SYMBOLS[m.group(1)]} "),
+    Rule(r"(?<=\w)@(?=\w)|\s@\s", " a còng "),
 ]
 _LETTERS_AND_DIGITS: list[Rule] = [
-    rule(r"\s?\^\s?(?=-?\d)", " mũ "),
-    rule(r"(?<=[a-zà-ỹ])/(?=[a-zà-ỹ])", " "),
-    rule(r"([^\W\d_])\1{2,}", r"\1"),
-    rule(r"(?<=[^\W\d_])-(?=\d)|(?<=\d)-(?=[^\W\d_])", " "),
-    rule(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " "),
-    rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−](?={_NUM})", "âm "),
-    rule(_NUM, lambda m: f" {number(m.group())} "),
-    rule(
+    Rule(r"\s?\^\s?(?=-?\d)", " mũ "),
+    Rule(r"(?<=[a-zà-ỹ])/(?=[a-zà-ỹ])", " "),
+    Rule(r"([^\W\d_])\1{2,}", r"\1"),
+    Rule(r"(?<=[^\W\d_])-(?=\d)|(?<=\d)-(?=[^\W\d_])", " "),
+    Rule(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " "),
+    Rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−](?={_NUM})", "âm "),
+    Rule(_NUM, lambda m: f" {number(m.group())} "),
+    Rule(
         r"(?<![^\W\d_])([bcdđfghjklmnpqrstvwxzBCDĐFGHJKLMNPQRSTVWXZ])(?![^\W\d_]|['’.])",
         lambda m: _spell(m.group(1)),
     ),
