@@ -24,6 +24,7 @@ from server.errors import JSONErrors, handlers
 from server.guard import Guard
 from server.jobs.download import AudioDownload
 from server.jobs.runner import Jobs
+from server.reply_headers import CrossOrigin, NoSniff
 from server.scheduler import Scheduler
 from server.settings import Settings
 from server.shutdown import GracefulShutdown
@@ -138,7 +139,8 @@ async def metrics(request: Request) -> Response:
 async def describe(request: Request) -> Response:
     from server.openapi import description
 
-    return JSONResponse(description(request.state.settings.max_chars))
+    settings: Settings = request.state.settings
+    return JSONResponse(description(settings.max_chars, bool(settings.api_key)))
 
 
 async def ready(request: Request) -> Response:
@@ -171,7 +173,12 @@ app = Starlette(
         Route("/metrics", metrics),
         Route("/openapi.json", describe),
     ],
-    middleware=[Middleware(Guard, connections=connections), Middleware(JSONErrors)],
+    middleware=[
+        Middleware(NoSniff),
+        Middleware(JSONErrors),
+        Middleware(CrossOrigin),
+        Middleware(Guard, connections=connections),
+    ],
     exception_handlers=handlers(),
     lifespan=lifespan,
 )

@@ -32,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         description="Speak a subtitle file: one sound file per cue, or one track that fits the film. "
         "Run again, it goes on where it stopped.",
-        epilog="Exit codes: 0 all spoken, 1 some failed (named), 2 bad usage or file, 130 interrupted after saving.",
+        epilog="A server that wants a key is sent the one in the environment's TTS_API_KEY. "
+        "Exit codes: 0 all spoken, 1 some failed (named), 2 bad usage or file, 130 interrupted after saving.",
     )
     options.add_argument("--srt", type=Path, required=True, metavar="FILE", help="subtitles: SRT, VTT or ASS")
     options.add_argument(
@@ -93,6 +94,7 @@ def options_of(chosen: argparse.Namespace) -> RunOptions:
         retry_failed=chosen.retry_failed,
         patience=chosen.patience,
         voices_file=chosen.voices,
+        api_key=os.environ.get("TTS_API_KEY", ""),
     )
 
 

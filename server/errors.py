@@ -36,6 +36,10 @@ class UnknownHost(Exception):
     """The request is for another server, going by its Host."""
 
 
+class Unauthorized(Exception):
+    """The key is missing or wrong."""
+
+
 class ServerBusy(Exception):
     """As many listeners as this server takes."""
 
@@ -55,10 +59,13 @@ class Refusal:
     retry_after: int | None = None
     close: bool = False
     """The rest of the body is not read: the connection cannot be used again."""
+    challenge: str | None = None
+    """How to ask instead, as `WWW-Authenticate`."""
 
 
 REFUSALS: dict[type[Exception], Refusal] = {
     BadSpeech: Refusal(400),
+    Unauthorized: Refusal(401, code="invalid_api_key", challenge='Bearer realm="direct-tts"'),
     ForeignPage: Refusal(403, code="foreign_origin"),
     UnknownHost: Refusal(403, code="unknown_host"),
     UnknownVoice: Refusal(404, code="voice_not_found", param="voice"),
@@ -76,22 +83,35 @@ REFUSALS: dict[type[Exception], Refusal] = {
 
 def handlers() -> dict[type[Exception], ExceptionHandler]:
     known: dict[type[Exception], ExceptionHandler] = dict.fromkeys(REFUSALS, refused)
-    return known | {HTTPException: _http_error, ClientDisconnect: _left, Exception: _bug}
+    return known | {HTTPException: _http_error, ClientDisconnect: _left}
 
 
 async def refused(request: Request, error: Exception) -> Response:
+    return refusal_of(error)
+
+
+def refusal_of(error: Exception) -> Response:
+    """Of one in REFUSALS."""
     refusal = REFUSALS[type(error)]
     field = getattr(error, "field", None)
-    retry_after = getattr(error, "retry_after", refusal.retry_after)
-    headers = {"connection": "close"} if refusal.close else {}
+    headers = {
+        "connection": "close" if refusal.close else None,
+        "retry-after": getattr(error, "retry_after", refusal.retry_after),
+        "www-authenticate": refusal.challenge,
+    }
     return _reply(
         refusal.status,
         str(error),
         refusal.type,
         refusal.param if field is None else ascii(field)[1:-1],
         refusal.code,
-        headers if retry_after is None else headers | {"retry-after": str(retry_after)},
+        {name: str(value) for name, value in headers.items() if value is not None},
     )
+
+
+def mistake() -> Response:
+    """Of the server's own: what is not in REFUSALS."""
+    return _reply(500, "the server made a mistake; its log has the details", "server_error")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -104,10 +124,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _left(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    return _reply(500, "the server made a mistake; its log has the details", "server_error")
 
 
 def _reply(
@@ -141,9 +157,9 @@ class JSONErrors:
             else:
                 said.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    kept = {
-                        name: value for name, value in Headers(raw=plain["headers"]).items() if name == "content-range"
-                    }
+                    kept = dict(Headers(raw=plain["headers"]))  # of the reply, not of its body
+                    del kept["content-type"]
+                    kept.pop("content-length", None)
                     text = said.decode(errors="replace")[:MAX_ECHO] or HTTPException(plain["status"]).detail
                     await _reply(plain["status"], text, headers=kept)(scope, receive, send)
 

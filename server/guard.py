@@ -1,25 +1,33 @@
-"""What every request passes before the routes: is it ours to answer, does somebody take it, does the server run on?"""
+"""What every request passes before the routes: is it ours to answer, may this one ask, does somebody take the answer,
+does the server run on?"""
 
 import asyncio
 import contextlib
 import ipaddress
+import secrets
 from collections.abc import Collection
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.connections import Connections
-from server.errors import ForeignPage, UnknownHost, refused
+from server.errors import ForeignPage, Unauthorized, UnknownHost, mistake, refusal_of
+from server.settings import Settings
 from server.shutdown import ShuttingDown
 
 STALL_SECONDS = 300
 """Who takes nothing for so long is not there: the place is needed."""
+OPEN_PATHS = {"/", "/health", "/ready", "/metrics", "/openapi.json"}
+"""Need no key: probes and scrapers have none, and nothing there costs much or shows what was said."""
+KEY_SUBPROTOCOL = "bearer."
 
 
 class Guard:
-    """An ASGI app around another. Refuses foreign pages and rebound names, ends what stalls or outlives the grace."""
+    """An ASGI app around another. Refuses foreign pages, rebound names and who has not the key; ends what stalls or
+    outlives the grace."""
 
     def __init__(self, app: ASGIApp, connections: Connections):
         self._app, self._connections = app, connections
@@ -29,7 +37,7 @@ class Guard:
             self._connections.attach(receive)
             await self._app(scope, receive, send)
             return
-        allowed, shutdown = scope["state"]["settings"].allowed_hosts, scope["state"]["shutdown"]
+        settings: Settings = scope["state"]["settings"]
         started = False
 
         async def send_in_time(message: Message) -> None:
@@ -41,36 +49,69 @@ class Guard:
             except TimeoutError:
                 raise ClientDisconnect from None
 
-        try:
-            check_origin(scope, allowed)
-            with shutdown.cancels_after_grace(asyncio.current_task()):
-                await self._app(scope, receive, send_in_time)
-        except (ForeignPage, UnknownHost, ShuttingDown) as error:
-            if scope["type"] == "http" and not started:
-                reply = await refused(Request(scope), error)
+        async def answer(reply: Response) -> None:
+            """Once begun there is no other: short of its length, the server under us drops the connection."""
+            if not started:
                 await reply(scope, receive, send)
-            elif scope["type"] == "websocket" and not started:
-                await send({"type": "websocket.close", "code": 1008})
-            # Begun, and now short of its length: the server under us drops the connection.
+
+        try:
+            check_origin(scope, settings.allowed_hosts, settings.cors)
+            check_key(scope, settings.api_key)
+            with scope["state"]["shutdown"].cancels_after_grace(asyncio.current_task()):
+                await self._app(scope, receive, send_in_time)
+        except (ForeignPage, UnknownHost, Unauthorized, ShuttingDown) as error:
+            await answer(refusal_of(error))
         except ClientDisconnect:
             pass  # gone, or stalled: so too
+        except Exception:
+            await answer(mistake())
+            raise
 
 
-def check_origin(scope: Scope, allowed: Collection[str]) -> None:
+def check_origin(scope: Scope, allowed: Collection[str], origins: Collection[str]) -> None:
     """Raises ForeignPage for a request that a page of another origin makes, UnknownHost for a name that is not ours.
 
-    What is no browser sends neither `Origin` nor `Sec-Fetch-Site`, and browsers send true ones."""
+    `allowed`: names, of hosts and of pages; `origins`: those of pages that may read the replies too. What is no browser
+    sends neither `Origin` nor `Sec-Fetch-Site`, and browsers send true ones."""
     headers = Headers(scope=scope)
     host, origin = headers.get("host", ""), headers.get("origin")
     if "*" in allowed:
         return
     if host and _on_loopback(scope) and not _is_local(_name(host)) and _name(host) not in allowed:
         raise UnknownHost("this server is not known by the name in Host; set TTS_ALLOWED_HOSTS if it is to be")
+    if origin is not None and may_read(origin, origins):
+        return
     foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower() and _name(origin) not in allowed
     # Images and sounds in a page have no Origin. The front page may be linked to.
-    elsewhere = origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"] != "/"
+    elsewhere = origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and _path(scope) != "/"
     if foreign or elsewhere:
-        raise ForeignPage("pages of other origins may not ask this server; set TTS_ALLOWED_HOSTS for those that may")
+        raise ForeignPage(
+            "pages of other origins may not ask this server; set TTS_CORS, or TTS_ALLOWED_HOSTS, for those that may"
+        )
+
+
+def may_read(origin: str, origins: Collection[str]) -> bool:
+    return "*" in origins or origin.lower() in origins
+
+
+def check_key(scope: Scope, key: str) -> None:
+    """Raises Unauthorized. Pages cannot give a WebSocket a header: there a subprotocol may carry the key."""
+    if not key or _path(scope) in OPEN_PATHS:
+        return
+    scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        offered = [one for one in scope.get("subprotocols", ()) if one.startswith(KEY_SUBPROTOCOL)]
+        given = unquote(offered[0].removeprefix(KEY_SUBPROTOCOL)) if offered else ""
+    if not given:
+        raise Unauthorized("this server wants its key (TTS_API_KEY): send the header Authorization: Bearer KEY")
+    if not secrets.compare_digest(given.strip().encode(), key.encode()):
+        raise Unauthorized("the key that was sent is not this server's (TTS_API_KEY)")
+
+
+def _path(scope: Scope) -> str:
+    """Without the prefix of a proxy."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _name(host_or_origin: str) -> str:

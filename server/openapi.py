@@ -45,7 +45,7 @@ JOB = {
 }
 
 
-def description(most_characters: int) -> dict[str, Any]:
+def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
     speech = {name: _schema(one) for name, one in FIELDS.items()}
     speech["text"] |= {"minLength": 1, "maxLength": most_characters, "pattern": r"\S"}
@@ -64,39 +64,49 @@ def description(most_characters: int) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "direct-tts", "version": VERSION, "description": "F5-TTS, served directly."},
+        "components": {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"key": []}] if wants_key else [],
         "paths": {
             "/tts": {
                 "post": {
                     "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
                     "responses": {"200": wav, "202": _json("a job for later", JOB)}
-                    | _errors(400, 403, 404, 408, 413, 415, 500, 503),
+                    | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 },
-                "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 403, 404, 413, 500, 503)},
+                "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 401, 403, 404, 413, 500, 503)},
             },
             "/tts/status/{id}": {
-                "get": {"parameters": [job_id], "responses": {"200": _json("the job", JOB)} | _errors(403, 404, 503)}
+                "get": {
+                    "parameters": [job_id],
+                    "responses": {"200": _json("the job", JOB)} | _errors(401, 403, 404, 503),
+                }
             },
             "/tts/result/{id}": {
                 "get": {
                     "parameters": [job_id],
-                    "responses": {"200": wav, "206": wav} | _errors(400, 403, 404, 409, 416, 503),
+                    "responses": {"200": wav, "206": wav} | _errors(400, 401, 403, 404, 409, 416, 503),
                 },
             },
             "/tts/{id}": {
                 "delete": {
                     "parameters": [job_id],
-                    "responses": {"200": _json("cancelled or removed", JOB)} | _errors(403, 404, 503),
+                    "responses": {"200": _json("cancelled or removed", JOB)} | _errors(401, 403, 404, 503),
                 }
             },
             **{
-                path: {"get": {"responses": {"200": _json(path, {"type": "object"})}}}
-                for path in ("/voices", "/v1/voices", "/health", "/ready")
+                path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
+                for path in ("/voices", "/v1/voices")
+            },
+            **{
+                path: {"get": {"security": [], "responses": {"200": _json(path, {"type": "object"})}}}
+                for path in ("/health", "/ready")
             },
             "/metrics": {
                 "get": {
+                    "security": [],
                     "responses": {
                         "200": {"description": "Prometheus text", "content": {"text/plain": {"schema": TEXT}}}
-                    }
+                    },
                 }
             },
         },

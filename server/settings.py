@@ -5,8 +5,9 @@ Each has a range and a meaning; what is out of range or no number is a sentence 
 
 import math
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,16 @@ class BadSetting(ValueError):
     """A variable that cannot be used; the message names it and what it takes."""
 
 
-def means(meaning: str, minimum: float | None = None, maximum: float | None = None) -> dict[str, Any]:
-    return {"meaning": meaning, "minimum": minimum, "maximum": maximum}
+ORIGIN = r"\*|(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://[^\s/?#@,*]+"
+"""As a browser sends it: `https://app.example.org`, `http://localhost:3000`, `chrome-extension://abc`; another form
+would never be met."""
+
+
+def means(
+    meaning: str, minimum: float | None = None, maximum: float | None = None, pattern: str | None = None, form: str = ""
+) -> dict[str, Any]:
+    """`pattern`: of a text, or of each between commas; `form` says it in words."""
+    return {"meaning": meaning, "minimum": minimum, "maximum": maximum, "pattern": pattern, "form": form}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,24 @@ class Settings:
             "and whose pages may ask; `*`: all"
         ),
     )
+    api_key: str = field(
+        default="",
+        repr=False,
+        metadata=means(
+            "who asks must send it as `Authorization: Bearer …`, but for `/health`, `/ready`, `/metrics`, "
+            "`/openapi.json` and `/`; empty: nobody need",
+            pattern=r"[!-~]{1,500}",
+            form="1 to 500 letters, digits and signs of ASCII, without blanks",
+        ),
+    )
+    cors: frozenset[str] = field(
+        default=frozenset(),
+        metadata=means(
+            "origins with commas between, whose pages may ask and read the replies; `*`: every page there is",
+            pattern=ORIGIN,
+            form="origins such as https://app.example.org or http://localhost:3000 (no path, no default port), or *",
+        ),
+    )
     outputs: Path = field(
         default=Path("outputs"),
         metadata=means("where jobs and their audio are kept; made with the first job"),
@@ -86,6 +113,8 @@ def variable(name: str) -> str:
 
 def _parsed(name: str, text: str) -> Any:
     one = next(one for one in fields(Settings) if one.name == name)
+    if one.metadata["pattern"]:
+        _check_form(one, text)
     if one.type in (str, Path):
         return Path(text) if one.type is Path else text
     if one.type is bool:
@@ -93,7 +122,7 @@ def _parsed(name: str, text: str) -> Any:
             raise BadSetting(f"{variable(name)} must be true or false, not {text[:40]!r}")
         return SWITCHES[text.lower()]
     if one.type not in KINDS:
-        return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
+        return frozenset(_listed(text))
     minimum, maximum = one.metadata["minimum"], one.metadata["maximum"]
     try:
         value = one.type(text)  # type: ignore[operator]
@@ -102,6 +131,17 @@ def _parsed(name: str, text: str) -> Any:
     if not minimum <= value <= maximum:  # NaN is nowhere
         raise BadSetting(f"{variable(name)} must be {KINDS[one.type]} from {minimum} to {maximum}, not {text[:40]!r}")
     return value
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip().lower() for name in text.split(",") if name.strip()]
+
+
+def _check_form(one: Field[Any], text: str) -> None:
+    for part in [text] if one.type is str else _listed(text):
+        if not re.fullmatch(one.metadata["pattern"], part):
+            shown = f", not {part[:40]!r}" if one.repr else ""  # a secret is not told to whoever reads the log
+            raise BadSetting(f"{variable(one.name)} must be {one.metadata['form']}{shown}")
 
 
 def table() -> str:

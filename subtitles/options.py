@@ -1,8 +1,9 @@
 """What is wanted of a run, and what a server is asked for each cue. Knows nothing of files in a folder or of HTTP."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -55,6 +56,8 @@ class RunOptions:
     patience: float
 
     voices_file: Path | None = None
+    api_key: str = field(default="", repr=False)
+    """Which the servers want."""
 
     def __post_init__(self) -> None:
         check(self.workers >= 1, f"--workers {self.workers} speaks nothing; 1 or more")
@@ -62,6 +65,10 @@ class RunOptions:
         check(1 <= self.max_speed <= SPEEDS[1], f"--max-speed {self.max_speed} is not from 1 to {SPEEDS[1]}")
         check(self.patience > 0, f"--patience {self.patience} gives up at once; seconds above 0")
         check(self.seed is None or 0 <= self.seed < 2**63, f"--seed {self.seed} is not from 0 to 2^63 - 1")
+        check(
+            not self.api_key or bool(re.fullmatch("[!-~]+", self.api_key)),
+            "TTS_API_KEY has a blank, a line end or a letter that no request can carry; set it without",
+        )
         for url in self.servers:
             check(_is_address(url), f"--server {url} needs the form http://127.0.0.1:8000")
 

@@ -250,7 +250,7 @@ async def _ask_servers(this: Run, interrupt: Interrupt) -> None:
     options = this.options
     voices = {voice for cue in this.cues for _, voice in options.spoken_by(cue) if voice}
     with interrupt.cancels():
-        async with Servers(options.servers, voices, options.patience) as servers:
+        async with Servers(options.servers, voices, options.patience, options.api_key) as servers:
             for silent in await servers.probe():
                 warn(f"{silent}; it is asked again later")
             try:

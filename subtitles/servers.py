@@ -70,9 +70,9 @@ class Server:
 class Servers:
     """Use as `async with`. `model` is what all of them speak with, known after probe()."""
 
-    def __init__(self, urls: Iterable[str], voices: set[str], patience: float):
+    def __init__(self, urls: Iterable[str], voices: set[str], patience: float, api_key: str = ""):
         urls = list(urls)
-        self._clients = {near: _client(near) for near in {_is_loopback(url) for url in urls}}
+        self._clients = {near: _client(near, api_key) for near in {_is_loopback(url) for url in urls}}
         self._servers = [Server(url, self._clients[_is_loopback(url)]) for url in urls]
         self._voices = voices
         self.model = ""
@@ -134,7 +134,7 @@ class Servers:
     async def _natural_once(self, params: httpx.QueryParams) -> float | None:
         async with self._least_busy() as server, asyncio.timeout(SOUND_SECONDS):
             reply = await server.http.head(f"{server.url}/tts", params=params)
-            if reply.status_code in (429, 503):
+            if reply.status_code in (401, 429, 503):
                 _raise_for_status(server, reply, b"")
             seconds = _number(reply.headers.get("x-audio-duration"))
             told = reply.status_code == 200 and seconds is not None and 0 < seconds <= MAX_NATURAL_SECONDS
@@ -214,9 +214,10 @@ def _is_loopback(url: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def _client(near: bool) -> httpx.AsyncClient:
+def _client(near: bool, api_key: str) -> httpx.AsyncClient:
+    """It follows no redirection: the key is for the servers that were named."""
     # Identity: what is decoded could be a thousand times what was sent, and a WAV file's length would be another.
-    headers = {"accept-encoding": "identity"}
+    headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
     limits = httpx.Limits(max_connections=None)
     try:
         return httpx.AsyncClient(timeout=TIMEOUTS, limits=limits, headers=headers, trust_env=not near)
@@ -259,6 +260,10 @@ async def _body(reply: httpx.Response) -> bytes:
 
 def _raise_for_status(server: Server, reply: httpx.Response, body: bytes) -> None:
     said = f"{server.url} answered {reply.status_code}: {_words(body) or 'nothing'}"
+    if reply.status_code == 401:
+        sent = "authorization" in reply.request.headers
+        trouble = "does not take the key in TTS_API_KEY" if sent else "wants a key: set TTS_API_KEY in the environment"
+        raise Incompatible(f"{server.url} {trouble}")
     if reply.status_code in (429, 503):
         seconds = _number(reply.headers.get("retry-after"))
         raise Unavailable(said, None if seconds is None else min(seconds, MAX_RETRY_AFTER))

@@ -83,6 +83,8 @@ class Scripted:
         """Sent to the last byte."""
         self.heads, self.broken_heads = 0, 0
         self.now, self.most = 0, 0
+        self.authorizations: set[str] = set()
+        """As requests had them; "" where they had none."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._writers: set[asyncio.StreamWriter] = set()
@@ -119,6 +121,8 @@ class Scripted:
                     (int(line.split(":")[1]) for line in head if line.lower().startswith("content-length:")), 0
                 )
                 body = await reader.readexactly(length)
+                sent = [line for line in head if line.lower().startswith("authorization:")]
+                self.authorizations.add(sent[0].partition(": ")[2] if sent else "")
                 if not await self._answer(method, target, body, writer):
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
