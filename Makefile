@@ -4,7 +4,7 @@ PORT ?= 8000
 MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve sample test soak lint voice voice-smoke figures bench bench-quick bench-install clean
+.PHONY: serve sample test soak lint voice voice-smoke figures noisy bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
@@ -39,6 +39,10 @@ voice-smoke: .venv/test
 
 figures: .venv/serve
 	$(BIN)/python -m bench.figures
+
+# Beside 1, 2 and 4 programs that only spin; BESIDE=FOLDER takes turns with another checkout.
+noisy: .venv/test
+	$(BIN)/python -m bench.noisy $(if $(BESIDE),--beside $(BESIDE))
 
 # Direct against layers, frameworks and upstream. Nothing else should be running. Upstream needs FFmpeg's libraries: without them it is left out.
 bench: bench-install

@@ -242,7 +242,8 @@ class TTS:
         reference = plan.voice.mel
         sampler = self._sampler
         while True:
-            mel = yield from sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
+            solving = sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
+            mel = yield from self.device.threads.following(solving) if self.device.threads else solving
             samples = yield from to_host(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
             if bool(mel.isfinite().all()):
                 spoken: np.ndarray = samples.numpy()

@@ -3,10 +3,11 @@
 import contextlib
 import ctypes
 import math
-import os
 from dataclasses import dataclass
 
 import torch
+
+from engine.cpu_threads import CpuThreads, most_threads
 
 FRAME_BUCKET = 32
 """Frames are rounded up to multiples: oneDNN keeps kernels for each length it met, 1.6 MB with the embedded model."""
@@ -22,6 +23,8 @@ class Device:
     dtype: torch.dtype
     """Of the flow model's matrix products; the solver's state is float32 everywhere."""
     reason: str
+    threads: CpuThreads | None = None
+    """That of a CPU's products."""
 
 
 def choose(wanted: str = "auto") -> Device:
@@ -29,17 +32,7 @@ def choose(wanted: str = "auto") -> Device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if wanted == "cpu":
-        torch.set_num_threads(_physical_cores())
-        torch.set_flush_denormal(True)
-        _keep_freed_memory()
-        native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
-        if native:
-            return Device(
-                torch.device("cpu"), torch.bfloat16, f"bf16 products, the rest in fp32: this processor has {native[0]}"
-            )
-        return Device(
-            torch.device("cpu"), torch.float32, "fp32: this processor emulates half precision, up to 160 times slower"
-        )
+        return _cpu()
     if wanted == "mps" and torch.backends.mps.is_available():
         return Device(
             torch.device("mps"), torch.float32, "fp32: Apple's half precision overflows in F5's attention on some chips"
@@ -54,17 +47,17 @@ def choose(wanted: str = "auto") -> Device:
     raise ValueError(f"TTS_DEVICE={wanted} is not on this machine; use auto, cpu, cuda, cuda:N or mps")
 
 
-def _physical_cores() -> int:
-    """Of those this process may use: two hyper-threads share a core's multipliers and only get in each other's way."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    cores = set()
-    for cpu in allowed:
-        try:
-            with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
-                cores.add(file.read().strip())
-        except OSError:
-            return len(list(allowed))
-    return max(1, len(cores))
+def _cpu() -> Device:
+    torch.set_flush_denormal(True)
+    _keep_freed_memory()
+    most, why = most_threads()
+    threads = f"{most} thread{'s' if most > 1 else ''} at most: {why}; fewer beside busy programs"
+    native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]
+    if native:
+        dtype, why = torch.bfloat16, f"bf16 products, the rest in fp32: this processor has {native[0]}"
+    else:
+        dtype, why = torch.float32, "fp32: this processor emulates half precision, up to 160 times slower"
+    return Device(torch.device("cpu"), dtype, f"{why}; {threads}", CpuThreads(most))
 
 
 def _keep_freed_memory() -> None:

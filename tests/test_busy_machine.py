@@ -1,0 +1,104 @@
+"""Beside other busy programs, and where less of the machine may be used than it has."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Server
+
+import tts_core
+from bench.noisy import one_processor, real_time_factor, spinning
+from engine import cpu_threads
+from speech.request import Speech
+
+TEXT = "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel."
+
+
+def test_threads_give_way_to_a_busy_program_and_change_no_byte(tts: tts_core.TTS) -> None:
+    most, _ = cpu_threads.most_threads()
+    if most < 2:
+        pytest.skip("one thread gives way to nobody")
+    plan = tts.plan(Speech(TEXT, seed=1))
+    torch.set_num_threads(most)
+    alone = np.concatenate(list(tts.samples(plan)))
+    used = []
+    with spinning(most):
+        beside = []
+        for samples in tts.speak(plan):
+            used.append(torch.get_num_threads())
+            if samples is not None:
+                beside.append(samples)
+    assert used[-1] == 1, used
+    assert np.array_equal(alone, np.concatenate(beside))
+
+
+def test_the_number_of_threads_changes_no_byte(tts: tts_core.TTS) -> None:
+    """What the way back and forth rests on: products share out rows, and cut no sum."""
+    plan = tts.plan(Speech(TEXT, seed=2))
+    made = []
+    for changing in (1, 2):
+        spoken = []
+        for number, samples in enumerate(tts.speak(plan)):
+            torch.set_num_threads(1 + number % changing)
+            if samples is not None:
+                spoken.append(samples)
+        made.append(np.concatenate(spoken))
+    assert np.array_equal(*made)
+
+
+@pytest.mark.parametrize("wanted, said", [("1", "1 thread at most: OMP_NUM_THREADS"), ("", "one for each core")])
+def test_openmp_s_own_variable_is_honoured(wanted: str, said: str) -> None:
+    command = "from engine import device; import torch; print(device.choose('cpu').reason, torch.get_num_threads())"
+    reply = subprocess.run(
+        [sys.executable, "-c", command],
+        env=os.environ | {"OMP_NUM_THREADS": wanted},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said in reply
+    assert not wanted or reply.split()[-1] == wanted
+
+
+def test_a_quota_of_processors_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the own control group or one around it, in both versions' words."""
+    monkeypatch.setattr(cpu_threads, "CGROUP", tmp_path)
+    groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    assert cpu_threads._cgroup_cpus() is None
+    if any(not controllers for _, controllers, _ in groups):
+        (tmp_path / "cpu.max").write_text("max 100000\n")
+        assert cpu_threads._cgroup_cpus() is None
+        (tmp_path / "cpu.max").write_text("150000 100000\n")
+        assert cpu_threads._cgroup_cpus() == 1.5
+    if any("cpu" in controllers.split(",") for _, controllers, _ in groups):
+        (tmp_path / "cpu").mkdir()
+        (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+        (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
+        assert cpu_threads._cgroup_cpus() == 0.5
+        assert cpu_threads.most_threads()[0] == 1
+
+
+@pytest.mark.slow
+def test_a_busy_neighbour_is_no_cliff(tmp_path: Path) -> None:
+    """Beside one spinning program the real-time factor was 48 times the quiet one."""
+    server = Server(tmp_path / "log")
+    server.start()
+    try:
+        real_time_factor(server)
+        quiet = min(real_time_factor(server) for _ in range(3))
+        for count, most in ((1, 2.0), (2, 3.0), (4, 5.0)):
+            with spinning(count):
+                beside = sorted(real_time_factor(server) for _ in range(5))
+            assert beside[2] <= most * quiet, (count, beside, quiet)
+        time.sleep(0.5)
+        assert min(real_time_factor(server) for _ in range(3)) <= 1.2 * quiet
+        with one_processor(server) as limited:
+            if limited:
+                assert sorted(real_time_factor(server) for _ in range(5))[2] <= 2.2 * quiet
+    finally:
+        server.stop()
