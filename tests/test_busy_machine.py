@@ -48,7 +48,7 @@ def test_the_number_of_threads_changes_no_byte(tts: tts_core.TTS) -> None:
             if samples is not None:
                 spoken.append(samples)
         made.append(np.concatenate(spoken))
-    assert np.array_equal(*made)
+    assert np.array_equal(made[0], made[1])
 
 
 @pytest.mark.parametrize("wanted, said", [("1", "1 thread at most: OMP_NUM_THREADS"), ("", "one for each core")])
