@@ -74,6 +74,10 @@ async def speak(request: Request) -> ASGIApp:
     return SpeechResponse(request)
 
 
+async def plan(request: Request) -> ASGIApp:
+    return SpeechResponse(request, plan_alone=True)
+
+
 async def status(request: Request) -> Response:
     return _job(request, await request.state.jobs.status(request.path_params["id"]))
 
@@ -154,7 +158,7 @@ async def index(request: Request) -> Response:
         "F5-TTS, served directly.\n\n"
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
         f"voices: {', '.join(request.state.tts.voices)}\n"
-        "routes: POST /tts, GET /tts?text=, /tts/status/ID, /tts/result/ID, "
+        "routes: POST /tts, GET /tts?text=, POST /tts/plan, /tts/status/ID, /tts/result/ID, "
         "/voices, /health, /ready, /metrics, /openapi.json\n"
     )
 
@@ -163,6 +167,7 @@ app = Starlette(
     routes=[
         Route("/", index),
         Route("/tts", speak, methods=["GET", "POST"]),
+        Route("/tts/plan", plan, methods=["POST"]),
         Route("/tts/status/{id}", status),
         Route("/tts/result/{id}", result),
         Route("/tts/{id}", cancel, methods=["DELETE"]),

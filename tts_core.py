@@ -24,6 +24,7 @@ from engine.stepping import run_to_end, to_host
 from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Prompt, Tokenizer
 from engine.vocoder import Vocoder
 from engine.weights import ModelUnavailable
+from engine.word_times import Timing, timing
 from speech import audio
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE
 from speech.reading.language import language_of
@@ -86,10 +87,17 @@ class Plan:
     """Samples of silence that the speech ends with."""
     unspoken: tuple[str, ...] = ()
     """Words in a script that this checkpoint has no sounds for."""
+    passages: tuple[Passage, ...] = ()
+    """The text as it was read, sentence by sentence."""
 
     @property
     def seconds(self) -> float:
         return self.samples / SAMPLE_RATE
+
+    @property
+    def language(self) -> str:
+        """Of the most of it."""
+        return max(self.passages, key=lambda passage: len(passage.words)).language
 
 
 class TTS:
@@ -165,7 +173,8 @@ class TTS:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        passages = yield from self._passages(voice, speech)
+        sentences = yield from self._sentences(voice, speech)
+        passages = joined(sentences)
         unspoken = self._unspoken(voice, passages)
         ends = passages[-1].pause if not passages[-1].words else 0.0
         passages = passages if not ends else passages[:-1]
@@ -186,9 +195,14 @@ class TTS:
             self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength,
             tail,
             unspoken,
+            tuple(sentences),
         )
 
-    def _passages(self, voice: Voice, speech: Speech) -> Generator[None, None, list[Passage]]:
+    def timing(self, plan: Plan, text: str) -> Generator[None, None, Timing]:
+        """When each word of a plan's text is heard, without inference; yields as `planning` does."""
+        return timing(text, plan.passages, plan.voice.prompt, plan.chunks, plan.samples - plan.tail)
+
+    def _sentences(self, voice: Voice, speech: Speech) -> Generator[None, None, list[Passage]]:
         """The text in words; marks and pictures alone are a short silence: a client's test text "." has an answer."""
         normalize = self._normalize if speech.normalize is None else speech.normalize
         found: list[Passage] = []
@@ -196,8 +210,7 @@ class TTS:
             found.append(passage)
             if len(passage.words) > 300 or not len(found) % SENTENCES_AT_ONCE:  # a long one takes 5 ms alone
                 yield
-        passages = joined(found)
-        return passages if any(p.words for p in passages) else [Passage(".", voice.language), *passages]
+        return found if any(passage.words for passage in found) else [Passage(".", voice.language), *found]
 
     def _unspoken(self, voice: Voice, passages: list[Passage]) -> tuple[str, ...]:
         """Raises BadSpeech when no word of the text has a sound."""

@@ -34,7 +34,13 @@ class DurationPredictor:
         return durations
 
 
+def edges(durations: np.ndarray, frames: int) -> np.ndarray:
+    """(symbols + 1,) int64: where each begins and the last ends, when together they last so many frames."""
+    ends = np.concatenate([[0], np.cumsum(durations)])
+    at: np.ndarray = np.round(ends * (frames / durations.sum())).astype(np.int64)
+    return at
+
+
 def length_regulate(ids: torch.Tensor, durations: np.ndarray, frames: int) -> torch.Tensor:
     """(frames,): each id repeated in proportion to its duration."""
-    edges = np.round(np.concatenate([[0], np.cumsum(durations)]) * (frames / durations.sum())).astype(np.int64)
-    return torch.repeat_interleave(ids, torch.from_numpy(np.diff(edges)))
+    return torch.repeat_interleave(ids, torch.from_numpy(np.diff(edges(durations, frames))))

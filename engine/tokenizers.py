@@ -13,8 +13,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from engine.durations import DurationPredictor, length_regulate
-from engine.phonemes import known, phonemes, unspoken
+from engine.durations import DurationPredictor, edges, length_regulate
+from engine.phonemes import PAUSES, known, phonemes, unspoken
+from speech.alignment import owners
 from speech.reading.language import language_of
 from speech.text import clean, utf8_bytes
 
@@ -29,8 +30,22 @@ class Chunk:
     tokens: torch.Tensor  # (n,) int64
     frames: int
     """Of reference and speech together."""
+    text: str = ""
+    language: str | None = None
+    """As it was asked for; None: told by its words."""
+    lead: int = 0
+    """Frames of silence before its first symbol, where those are planned."""
     pause: int = 0
     """Samples of silence before it; then it does not fade into the chunk before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What sounds in a chunk, and when."""
+
+    symbols: list[str]
+    spans: list[tuple[int, int] | None]
+    """Of each of its words, in frames from the chunk's first; None where it has no sound."""
 
 
 class Prompt(Protocol):
@@ -51,6 +66,9 @@ class Prompt(Protocol):
 
     def unspoken(self, text: str) -> list[str]:
         """Those of its words that have a letter or digit and no token."""
+
+    def heard(self, chunk: Chunk, words: Sequence[str]) -> Heard | None:
+        """`words`: its text, cut. None where the model decides only in the making how long each of them lasts."""
 
 
 class Tokenizer(Protocol):
@@ -97,13 +115,16 @@ class CharPrompt:
             pace = 0.3 if utf8_bytes(text) < 10 else speed
             frames = int(self.frames / utf8_bytes(self.text) * utf8_bytes(text) / pace)
         # At least one frame per token and one to generate: upstream's rule.
-        return Chunk(ids, max(self.frames + frames, len(ids) + 1))
+        return Chunk(ids, max(self.frames + frames, len(ids) + 1), text, language)
 
     def max_bytes(self, frames: float, speed: float) -> int:
         return max(1, int(utf8_bytes(self.text) / self.frames * frames * speed))
 
     def unspoken(self, text: str) -> list[str]:
         return self.tokenizer.unspoken(text)
+
+    def heard(self, chunk: Chunk, words: Sequence[str]) -> None:
+        return None
 
 
 class PhonemeTokenizer:
@@ -146,8 +167,8 @@ class PhonemePrompt:
     def chunk(
         self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
     ) -> Chunk:
-        symbols = _ended(self.tokenizer.symbols(text, language or language_of(text, self.language)), ",")
-        expected = self.tokenizer.predict_durations([" ", *symbols])[1:] * self.pace / speed
+        symbols, expected = self._expected(text, language)
+        expected = expected * self.pace / speed
         lead = JOIN_FRAMES if joined else LEAD_FRAMES
         if frames is None:
             frames = lead + max(1, round(float(expected.sum())))
@@ -155,7 +176,27 @@ class PhonemePrompt:
         silence = self.tokenizer.ids(["."] * (lead - LEAD_FRAMES) + [" "] * min(lead, LEAD_FRAMES))
         spoken = length_regulate(self.tokenizer.ids(symbols), expected, frames - lead)
         tokens = torch.cat([self.tokens, silence, spoken])
-        return Chunk(tokens, len(tokens))
+        return Chunk(tokens, len(tokens), text, language, lead)
+
+    def heard(self, chunk: Chunk, words: Sequence[str]) -> Heard:
+        symbols, expected = self._expected(chunk.text, chunk.language)
+        at = chunk.lead + edges(expected, chunk.frames - self.frames - chunk.lead)
+        # Stress depends on the neighbours, and so does many a vowel: words read alone only say where each belongs.
+        alone = [[_bare(symbol) for symbol in self._symbols(word, chunk.language)] for word in words]
+        spans: list[tuple[int, int] | None] = [None] * len(words)
+        for number, owner in enumerate(owners(alone, list(map(_bare, symbols)))):
+            if symbols[number] not in PAUSES.values():
+                start, _ = spans[owner] or (int(at[number]), 0)
+                spans[owner] = start, int(at[number + 1])
+        return Heard(symbols, spans)
+
+    def _symbols(self, text: str, language: str | None) -> list[str]:
+        return self.tokenizer.symbols(text, language or language_of(text, self.language))
+
+    def _expected(self, text: str, language: str | None) -> tuple[list[str], np.ndarray]:
+        """Symbols, and the frames that an average speaker holds each."""
+        symbols = _ended(self._symbols(text, language), ",")
+        return symbols, self.tokenizer.predict_durations([" ", *symbols])[1:]
 
     def max_bytes(self, frames: float, speed: float) -> int:
         return max(1, int(self.bytes / self.frames * frames * speed))
@@ -166,3 +207,7 @@ class PhonemePrompt:
 
 def _ended(symbols: list[str], pause: str) -> list[str]:
     return symbols if symbols and symbols[-1] in ",.?!" else [*symbols, pause]
+
+
+def _bare(symbol: str) -> str:
+    return symbol.replace("ˈ", "")

@@ -29,4 +29,4 @@ def _without_query(record: logging.LogRecord) -> bool:
 
 def _is_no_speech(record: logging.LogRecord) -> bool:
     _client, _method, path, _version, status = record.args  # type: ignore[misc]
-    return not (str(path).endswith("/tts") and status == 200)
+    return not (str(path).endswith(("/tts", "/tts/plan")) and status == 200)

@@ -43,6 +43,29 @@ JOB = {
         "result": {"type": "object", "required": ["output_path", "url", "sample_rate", "duration", "processing_time"]},
     },
 }
+SPAN = {"start": NUMBER | {"minimum": 0}, "end": NUMBER | {"minimum": 0}}
+WORD = {"type": "object", "required": ["word", *SPAN], "properties": {"word": TEXT} | SPAN}
+WORDS = {"type": "array", "items": WORD}
+CHUNK = {
+    "type": "object",
+    "required": ["text", "words", *SPAN],
+    "properties": {"text": TEXT | {"description": "as it is said"}, "words": WORDS} | SPAN,
+}
+PLAN = {
+    "type": "object",
+    "required": ["seconds", "samples", "language", "exact", "phonemes", "unspoken", "chunks", "words"],
+    "additionalProperties": False,
+    "properties": {
+        "seconds": NUMBER,
+        "samples": {"type": "integer", "minimum": 1},
+        "language": TEXT,
+        "exact": {"type": "boolean", "description": "false: words share the time of their chunk by their bytes"},
+        "phonemes": {"type": ["string", "null"]},
+        "unspoken": {"type": "array", "items": TEXT},
+        "chunks": {"type": "array", "items": CHUNK, "minItems": 1},
+        "words": WORDS,
+    },
+}
 
 
 def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
@@ -74,6 +97,13 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 },
                 "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 401, 403, 404, 413, 500, 503)},
+            },
+            "/tts/plan": {
+                "post": {
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+                    "responses": {"200": _json("what would be spoken, and when each word of it", PLAN)}
+                    | _errors(400, 403, 404, 408, 413, 415, 500, 503),
+                }
             },
             "/tts/status/{id}": {
                 "get": {

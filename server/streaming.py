@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from server.errors import REFUSALS, ServerBusy
-from server.planning import planned
+from server.planning import planned, told
 from server.requests import read_speech
 from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
 from server.settings import Settings
@@ -37,8 +37,9 @@ class SpeechResponse:
 
     Whatever becomes of it is counted here, once. One line in the log for a speech, without the text."""
 
-    def __init__(self, request: Request):
-        self._request = request
+    def __init__(self, request: Request, plan_alone: bool = False):
+        """`plan_alone`: what would be spoken is told, and when each word of it; a job's is that of a listener."""
+        self._request, self._plan_alone = request, plan_alone
         self._settings: Settings = request.state.settings
         self._tts: TTS = request.state.tts
         self._scheduler: Scheduler = request.state.scheduler
@@ -55,7 +56,7 @@ class SpeechResponse:
         outcome, speech = "failed", None
         try:
             speech, priority = await read_speech(self._request, self._settings.max_chars)
-            if priority is None:
+            if priority is None or self._plan_alone:
                 outcome = await self._serve(speech, receive, send)
             else:
                 async with _while_connected(receive):
@@ -88,8 +89,12 @@ class SpeechResponse:
         head = self._request.method == "HEAD"
         with self._stats.listener() as self._served:
             async with _while_connected(receive):
-                who = BackgroundTask() if head else self._playback
+                who = BackgroundTask() if head or self._plan_alone else self._playback
                 plan = await planned(self._scheduler, self._tts, speech, who)
+                if self._plan_alone:
+                    timing = await self._scheduler.result(self._tts.timing(plan, speech.text), who)
+                    await JSONResponse(told(plan, timing))(self._request.scope, receive, send)
+                    return "completed"
                 if head:
                     await send(self._start(plan))
                     await send({"type": "http.response.body", "body": b""})

@@ -174,21 +174,27 @@ def test_who_leaves_while_their_text_is_planned_leaves_their_place(client: httpx
     assert after["failed_requests"] - before["failed_requests"] == 31
 
 
+def plan_of(text: str) -> bytes:
+    body = json.dumps({"text": text}).encode()
+    return b"POST /tts/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
 def test_asking_for_a_length_takes_a_place_and_goes_after_who_plays(tmp_path: Path) -> None:
     with serving(tmp_path / "log", TTS_MAX_WAITING="2") as address, httpx.Client(base_url=address) as client:
         text = "+".join((LONG * 100).split())[:9000]
-        heads = [connect(address) for _ in range(2)]
-        for head in heads:
-            head.sendall(f"HEAD /tts?text={text} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        plan, head = connect(address), connect(address)
+        plan.sendall(plan_of(text))
+        head.sendall(f"HEAD /tts?text={text} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         while stats(client)["waiting"] < 2:
             pass
-        refused = client.post("/tts", json={"text": "One too many."})
-        assert refused.status_code == 503 and refused.json()["error"]["code"] == "full"
-        heads[0].close()  # noticed, and its place is free
+        for route in ("/tts", "/tts/plan"):
+            refused = client.post(route, json={"text": "One too many."})
+            assert refused.status_code == 503 and refused.json()["error"]["code"] == "full"
+        plan.close()  # noticed, and its place is free
         while stats(client)["waiting"] > 1:
             pass
-        assert heads[1].recv(12) == b"HTTP/1.1 200"
-        heads[1].close()
+        assert head.recv(12) == b"HTTP/1.1 200"
+        head.close()
         assert stats(client)["queue_size"] == 0
 
 
@@ -241,17 +247,19 @@ def test_more_sound_than_a_wav_holds_is_refused(tmp_path: Path, small_folder: Pa
         assert client.get("/health").json()["jobs"]["queued"] == 0
 
 
-LEAVING = ("half a head", "half a body", "planning", "waiting", "playing", "length", "half closed", "job")
+LEAVING = ("half a head", "half a body", "planning", "waiting", "playing", "length", "times", "half closed", "job")
 
 
 def leave(address: str, how: str, draw: random.Random) -> None:
     """Ask in one of LEAVING's ways and go at a random moment, with a farewell (FIN) or without (RST)."""
-    text = (LONG * 200)[: 20_000 if how in ("planning", "length") else draw.randint(20, 2000)]
+    text = (LONG * 200)[: 20_000 if how in ("planning", "length", "times") else draw.randint(20, 2000)]
     body = json.dumps({"text": text, "steps": draw.randint(1, 7), "async": how == "job"}).encode()
     head = b"POST /tts HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     data = head + body
     if how == "length":
         data = f"HEAD /tts?text={quote(text)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    elif how == "times":
+        data = plan_of(text)
     elif how.startswith("half a"):
         data = data[: draw.randint(1, len(head) - 1 if how == "half a head" else len(data) - 1)]
     with connect(address) as connection:

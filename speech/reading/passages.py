@@ -4,7 +4,7 @@ Knows nothing of audio, models or HTTP. A language's rules are loaded with the f
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from speech.reading import markup
 from speech.reading.language import language_of
@@ -34,6 +34,8 @@ class Passage:
     words: str
     language: str
     pause: float = 0.0
+    written: str = field(default="", compare=False)
+    """The sentence that was read, its markup off; "" where the words stand as they were written."""
 
 
 def read(text: str, language: str | None = None, normalize: bool = True, otherwise: str = "en-us") -> Iterator[Passage]:
@@ -48,7 +50,7 @@ def read(text: str, language: str | None = None, normalize: bool = True, otherwi
     for pause, part in parts:
         for sentence in _sentences(clean(part)):
             own = language or language_of(sentence, main)
-            yield Passage(words(sentence, own), own, pause)
+            yield Passage(words(sentence, own), own, pause, sentence)
             pause = 0.0
 
 
@@ -63,7 +65,7 @@ def joined(passages: Iterable[Passage]) -> list[Passage]:
             found[-1] = replace(passage, pause=last.pause + passage.pause), [passage.words]
         else:
             found.append((passage, [passage.words]))
-    return [replace(passage, words=" ".join(filter(None, texts))) for passage, texts in found]
+    return [replace(passage, words=" ".join(filter(None, texts)), written="") for passage, texts in found]
 
 
 @dataclass(frozen=True, slots=True)
