@@ -77,7 +77,6 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
         "priority": {"enum": list(PRIORITY_DUE_SECONDS), "description": "with async only"},
     }
     wav = {"description": "the speech", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
-    job_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
     body = {"type": "object", "required": ["text"], "additionalProperties": False, "properties": speech | later}
     # A query string has no null: what is absent is absent.
     query = [
@@ -102,27 +101,10 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                 "post": {
                     "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
                     "responses": {"200": _json("what would be spoken, and when each word of it", PLAN)}
-                    | _errors(400, 403, 404, 408, 413, 415, 500, 503),
+                    | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 }
             },
-            "/tts/status/{id}": {
-                "get": {
-                    "parameters": [job_id],
-                    "responses": {"200": _json("the job", JOB)} | _errors(401, 403, 404, 503),
-                }
-            },
-            "/tts/result/{id}": {
-                "get": {
-                    "parameters": [job_id],
-                    "responses": {"200": wav, "206": wav} | _errors(400, 401, 403, 404, 409, 416, 503),
-                },
-            },
-            "/tts/{id}": {
-                "delete": {
-                    "parameters": [job_id],
-                    "responses": {"200": _json("cancelled or removed", JOB)} | _errors(401, 403, 404, 503),
-                }
-            },
+            **_job_paths(wav),
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
                 for path in ("/voices", "/v1/voices")
@@ -139,6 +121,30 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     },
                 }
             },
+        },
+    }
+
+
+def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
+    job_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
+    return {
+        "/tts/status/{id}": {
+            "get": {
+                "parameters": [job_id],
+                "responses": {"200": _json("the job", JOB)} | _errors(401, 403, 404, 503),
+            }
+        },
+        "/tts/result/{id}": {
+            "get": {
+                "parameters": [job_id],
+                "responses": {"200": wav, "206": wav} | _errors(400, 401, 403, 404, 409, 416, 503),
+            },
+        },
+        "/tts/{id}": {
+            "delete": {
+                "parameters": [job_id],
+                "responses": {"200": _json("cancelled or removed", JOB)} | _errors(401, 403, 404, 503),
+            }
         },
     }
 
