@@ -4,6 +4,7 @@ Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}
 """
 
 import contextlib
+import gc
 import os
 import sqlite3
 import sys
@@ -56,6 +57,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             raise  # inside another program, which may live on
         print(f"cannot start: {error}", file=sys.stderr, flush=True)
         os._exit(STARTUP_FAILURE)  # raising would bury the sentence in the server's own traceback
+    # A full collection among torch's 200 000 objects takes longer than a solver step, and would come in one's midst.
+    gc.freeze()
     shutdown = GracefulShutdown(settings.grace, connections.abort)
     with without_texts(), shutdown.on_signal(jobs.pause_jobs):
         yield {

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -49,8 +50,8 @@ __all__ = [
 
 HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
-SENTENCES_AT_ONCE = 16
-"""Read between two yield points: about 10 ms."""
+READING_SECONDS = 0.01
+"""Between two yield points: sentences are read until so long has passed."""
 MIN_REFERENCE_SECONDS = 1.0
 MAX_REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
@@ -170,6 +171,10 @@ class TTS:
 
     def planning(self, speech: Speech) -> Generator[None, None, Plan]:
         """`plan`, yielding after each chunk: an hour of text takes longer than a solver step."""
+        work = self._planning(speech)
+        return self.device.threads.following(work) if self.device.threads else work
+
+    def _planning(self, speech: Speech) -> Generator[None, None, Plan]:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
@@ -206,10 +211,12 @@ class TTS:
         """The text in words; marks and pictures alone are a short silence: a client's test text "." has an answer."""
         normalize = self._normalize if speech.normalize is None else speech.normalize
         found: list[Passage] = []
+        began = time.perf_counter()
         for passage in read(speech.text, speech.language, normalize, voice.language):
             found.append(passage)
-            if len(passage.words) > 300 or not len(found) % SENTENCES_AT_ONCE:  # a long one takes 5 ms alone
+            if time.perf_counter() - began > READING_SECONDS:
                 yield
+                began = time.perf_counter()
         return found if any(passage.words for passage in found) else [Passage(".", voice.language), *found]
 
     def _unspoken(self, voice: Voice, passages: list[Passage]) -> tuple[str, ...]:

@@ -79,10 +79,9 @@ class Chunker:
 
     def _cut(self, passages: list[Passage], speed: float, limit: int) -> Generator[None, None, Cut]:
         cut: Cut = []
-        waiting = pieces(passages, self.prompt.max_bytes(limit - self.prompt.frames, speed))[::-1]
-        yield
-        while waiting:
-            piece = waiting.pop()
+        found = pieces(passages, self.prompt.max_bytes(limit - self.prompt.frames, speed))
+        waiting: list[Piece] = []
+        while (piece := waiting.pop() if waiting else next(found, None)) is not None:
             chunk = self._chunk(piece, speed, bool(cut))
             yield
             if chunk.frames > limit and len(piece.text) > 1:
@@ -98,7 +97,7 @@ class Chunker:
         """A piece that is so many times too long, in parts of like size; the last one first."""
         size = utf8_bytes(piece.text)
         limit = min(size - 1, math.ceil(SPARE * size / math.ceil(times)))
-        texts = chunks_of(piece.text, limit, before)
+        texts = list(chunks_of(piece.text, limit, before))
         return [replace(piece, text=text, pause=0.0 if i else piece.pause) for i, text in enumerate(texts)][::-1]
 
     def _chunk(self, piece: Piece, speed: float, joined: bool, frames: int | None = None) -> Chunk:

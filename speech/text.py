@@ -26,6 +26,8 @@ _CLAUSE_END = re.compile(r"(?<=[,;:–—])\s+|(?<=[，、；：])")
 
 def clean(text: str) -> str:
     """NFC, without invisible format characters, one space for any run of white space."""
+    if text.isascii():
+        return " ".join(text.split())
     text = "".join(_few_marks(c for c in text if unicodedata.category(c) != "Cf"))
     return " ".join(unicodedata.normalize("NFC", text).split())
 
@@ -50,28 +52,27 @@ def utf8_bytes(text: str) -> int:
     return len(text.encode())
 
 
-def chunks_of(text: str, limit: int, before: int | None = None) -> list[str]:
-    """Cleaned text in pieces of at most `limit` bytes, cut after sentences where that fits, else clauses, words, or
+def chunks_of(text: str, limit: int, before: int | None = None) -> Iterator[str]:
+    """Clean text in pieces of at most `limit` bytes, cut after sentences where that fits, else clauses, words, or
     anywhere.
 
     The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece.
     `before`: bytes of the piece that is spoken before this text; then none is a first one."""
-    text = clean(text)
-    pieces: list[str] = []
-    start, (least, room) = 0, FIRST_CHUNK_BYTES
-    if before is not None:
-        room = _room_after(before)
+    start, first = 0, before is None
+    least, room = FIRST_CHUNK_BYTES if before is None else (0, _room_after(before))
     while True:
         room = min(room, limit)
         rest = text[start : start + room + 2]  # of what is to come no more than is looked at: a long text is not copied
-        if not (_exceeds(rest, room) or (not pieces and before is None and _exceeds(rest, least))):
+        if not (_exceeds(rest, room) or (first and _exceeds(rest, least))):
             break
-        at = _cut(rest, room, first=least if not pieces and before is None else None)
-        pieces.append(rest[:at].strip())
+        at = _cut(rest, room, first=least if first else None)
+        piece = rest[:at].strip()
+        yield piece
         start += at
         start += text.startswith(" ", start)
-        room = _room_after(utf8_bytes(pieces[-1]))
-    return [*pieces, rest] if rest or not pieces else pieces
+        first, room = False, _room_after(utf8_bytes(piece))
+    if rest or not start:
+        yield rest
 
 
 def _room_after(size: int) -> int:

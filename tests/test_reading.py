@@ -224,7 +224,7 @@ def check_nothing_is_lost(text: str) -> None:
             assert at >= len(word), (text, word, words)
     if re.search(r"[^\W_]", plain):
         assert re.search(r"[^\W_]", words), (text, words)
-    cut = pieces(found, 120)
+    cut = list(pieces(found, 120))
     assert "".join("".join(p.text for p in cut).split()) == "".join(words.split()), (text, words, cut)
     assert all(utf8_bytes(p.text) <= 120 for p in cut), (text, cut)
     for piece in cut:

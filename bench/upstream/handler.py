@@ -74,7 +74,7 @@ class Words:
         prompt = self._prompts[speech.voice]
         found: dict[str, Chunk] = {}
         for number, text in enumerate(
-            chunks_of(speech.text, prompt.max_bytes(self._most - prompt.frames, speech.speed))
+            chunks_of(clean(speech.text), prompt.max_bytes(self._most - prompt.frames, speech.speed))
         ):
             chunk = prompt.chunk(text, speech.speed, joined=bool(found))
             if chunk.frames < prompt.frames + MIN_FRAMES:

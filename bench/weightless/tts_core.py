@@ -21,7 +21,7 @@ import numpy as np
 
 from speech.audio import SAMPLE_RATE
 from speech.request import DEFAULT_VOICE, Speech, UnknownVoice
-from speech.text import chunks_of
+from speech.text import chunks_of, clean
 
 HERE = Path(__file__).parents[2]
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
@@ -85,7 +85,7 @@ class TTS:
         voice = self.voices.get(speech.voice)
         if voice is None:
             raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        chunks = [chunk.split() for chunk in chunks_of(speech.text, CHUNK_BYTES)]
+        chunks = [chunk.split() for chunk in chunks_of(clean(speech.text), CHUNK_BYTES)]
         return Plan(
             voice,
             chunks,

@@ -77,15 +77,15 @@ class Piece:
     pause: float = 0.0
 
 
-def pieces(passages: Iterable[Passage], limit: int) -> list[Piece]:
-    """Passages in chunks of at most `limit` bytes. At least one; the last may be empty, after the silence that ends the
-    text."""
-    found: list[Piece] = []
+def pieces(passages: Iterable[Passage], limit: int) -> Iterator[Piece]:
+    """Passages in chunks of at most `limit` bytes, cut when they are asked for. At least one; the last may be empty,
+    after the silence that ends the text."""
+    before = None
     for passage in passages:
-        before = utf8_bytes(found[-1].text) if found else None
-        texts = chunks_of(passage.words, limit, before) if passage.words else [""]
-        found += [Piece(text, passage.language, 0.0 if i else passage.pause) for i, text in enumerate(texts)]
-    return found
+        pause = passage.pause
+        for text in chunks_of(passage.words, limit, before) if passage.words else [""]:
+            yield Piece(text, passage.language, pause)
+            before, pause = utf8_bytes(text), 0.0
 
 
 def words(sentence: str, language: str) -> str:
