@@ -21,8 +21,9 @@ from subtitles.console import say, warn
 from subtitles.cues import BadSubtitle
 from subtitles.interrupt import Interrupt
 from subtitles.options import BadUsage, RunOptions, read_voices
+from subtitles.outcome import SPOKEN
 from subtitles.progress import BadCheckpoint
-from subtitles.run import SPOKEN, run
+from subtitles.run import run
 from subtitles.servers import Incompatible, Rejected, Unavailable
 
 BAD_USAGE, INTERRUPTED = 2, 130
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--max-speed", type=float, default=1.3, help="times the voice's own pace, to fit (1.3)")
     options.add_argument("--track", type=Path, metavar="OUT.WAV", help="also mix all cues at their times into one file")
+    options.add_argument("--captions", type=Path, metavar="OUT.VTT", help="also write captions, word by word")
     options.add_argument("--retry-failed", action="store_true", help="ask only for cues that failed")
     options.add_argument(
         "--patience",
@@ -94,6 +96,7 @@ def options_of(chosen: argparse.Namespace) -> RunOptions:
         retry_failed=chosen.retry_failed,
         patience=chosen.patience,
         voices_file=chosen.voices,
+        captions=chosen.captions,
         api_key=os.environ.get("TTS_API_KEY", ""),
     )
 

@@ -56,6 +56,7 @@ class RunOptions:
     patience: float
 
     voices_file: Path | None = None
+    captions: Path | None = None
     api_key: str = field(default="", repr=False)
     """Which the servers want."""
 

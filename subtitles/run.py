@@ -7,43 +7,49 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import filelock
 import rich.progress
 from rich.console import Console
 
-from subtitles import cues, track, wav
+from subtitles import cues, outcome, track, wav
+from subtitles.captions import WordTimes
 from subtitles.console import say, warn
 from subtitles.cues import Cue
 from subtitles.files import refuse_overlaps
 from subtitles.film import Film
 from subtitles.interrupt import Interrupt
 from subtitles.moves import in_safe_order
-from subtitles.options import TURN_PAUSE_SECONDS, BadUsage, RunOptions, check, pauses
+from subtitles.options import TURN_PAUSE_SECONDS, BadUsage, Request, RunOptions, check, pauses
 from subtitles.progress import CHECKPOINT, CueRecord, Progress, digest, fingerprint
 from subtitles.servers import Incompatible, InvalidReply, Rejected, Servers, Unavailable
 
-SPOKEN, SOME_FAILED = 0, 1
-LATE_SECONDS = 0.03
 PLAIN_SECONDS = 5.0
 """Between two lines of progress where there is no terminal."""
-MAX_NAMED = 5
-"""Files named in one line."""
+MAX_DIFFERENCE_SECONDS = 0.01
+"""Between a sound and the times of its words; else they are not of the same voice."""
 
 
 class Run:
-    """One pass over the cues that are not spoken yet. Its order of work: resume, speak_all, report, mix."""
+    """One pass over the cues that are not spoken yet. Its order of work: resume, speak_all, time_words."""
 
     def __init__(self, options: RunOptions, all_cues: list[Cue], film: Film, progress: Progress):
         self.options, self.film, self.progress = options, film, progress
-        self.cues = [cue for cue in all_cues if cue.parts]
+        self.all_cues, self.cues = all_cues, [cue for cue in all_cues if cue.parts]
         self.rooms, self.film_seconds = cues.rooms(all_cues), cues.length(all_cues)
         self.pending: deque[Cue] = deque()
         self.began = self.last_spoken = time.monotonic()
         self.done_before = 0
         self.gave_up = ""
+        self.words: dict[int, list[WordTimes]] = {}
+        """Of each spoken cue, its texts' words and seconds."""
+        self.untimed = ""
+        """Why not all of these are known."""
+        self.begins: dict[int, float] = {}
+        """Seconds of the film at which a cue's file begins, where a track places it."""
 
     def resume(self, servers: Servers) -> None:
         """Sorts what is done from what is not. Only half files are taken away."""
@@ -51,11 +57,11 @@ class Run:
         for part in self.options.output.glob(".audio_*.part"):
             part.unlink()
         for index in list(self.progress.replacing):
-            self.progress.recover(index, self._file(index))
+            self.progress.recover(index, self.file(index))
         self.progress.film = self.film
         done = {cue.index for cue in self.cues if self._is_done(cue)}
         done |= self._moved(done)
-        there = {index for index in self.progress.cues if index in done or self._file(index).is_file()}
+        there = {index for index in self.progress.cues if index in done or self.file(index).is_file()}
         self.progress.retain(done, {cue.index for cue in self.cues}, there)
         self.pending = deque(
             cue
@@ -65,7 +71,7 @@ class Run:
         self.progress.save(at_once=True)
         self.done_before = len(done)
 
-    def _file(self, index: int) -> Path:
+    def file(self, index: int) -> Path:
         return self.options.output / cues.file_name(index)
 
     def _is_done(self, cue: Cue) -> bool:
@@ -79,13 +85,13 @@ class Run:
         naturals = spoken.natural if self.options.fit else None
         if self.options.fit and len(naturals or ()) != len(self.options.spoken_by(cue)):
             return False
-        return self.progress.is_current(index, self._fingerprint(cue, naturals), self._file(index))
+        return self.progress.is_current(index, self._fingerprint(cue, naturals), self.file(index))
 
     def _moved(self, done: set[int]) -> set[int]:
         """Copies sounds that no cue of their number wants any more to the cues that do, and returns these."""
         spare: dict[str, int] = {}
         for index, record in self.progress.cues.items():
-            if record.words and index not in done and self._file(index).is_file():
+            if record.words and index not in done and self.file(index).is_file():
                 spare[record.words] = index
         moves = {}
         for cue in self.cues:
@@ -96,9 +102,9 @@ class Run:
         for target, source in ordered:
             part = self.options.output / f".{cues.file_name(target)}.part"
             try:
-                shutil.copyfile(self._file(source), part)
+                shutil.copyfile(self.file(source), part)
                 with self.progress.finishing(target, self.progress.cues[source]):
-                    os.replace(part, self._file(target))
+                    os.replace(part, self.file(target))
             finally:
                 part.unlink(missing_ok=True)
         return {target for target, _ in ordered}
@@ -106,17 +112,38 @@ class Run:
     def _fingerprint(self, cue: Cue, naturals: Sequence[float] | None) -> str:
         return fingerprint(self.options.requests(cue, naturals, self.rooms[cue.index]), self.servers.model)
 
+    def _requests(self, cue: Cue) -> list[Request]:
+        """By which a spoken cue was asked for."""
+        naturals = self.progress.cues[cue.index].natural if self.options.fit else None
+        return self.options.requests(cue, naturals, self.rooms[cue.index])
+
     async def speak_all(self) -> None:
-        workers = [asyncio.create_task(self._work()) for _ in range(min(self.options.workers, len(self.pending)))]
-        ticking = asyncio.create_task(self._show())
+        works = [self._work() for _ in range(min(self.options.workers, len(self.pending)))]
         try:
-            await asyncio.gather(*workers)
+            await _all(works, beside=self._show())
         finally:  # Ctrl+C, a full disk: nobody goes on, and nothing stays in progress
-            for task in (*workers, ticking):
-                task.cancel()
-            await asyncio.gather(*workers, ticking, return_exceptions=True)
             self.progress.in_progress.clear()
             self.progress.save(at_once=True)
+
+    async def time_words(self) -> None:
+        """When each word of what is spoken sounds: asked for as its sound was."""
+        waiting = deque(cue for cue in self.cues if cue.index in self.progress.completed)
+
+        async def work() -> None:
+            while waiting:
+                cue = waiting.popleft()
+                try:
+                    timed = [await self.servers.word_times(one) for one in self._requests(cue)]
+                    planned = sum(one.seconds for one in timed) + pauses(len(timed))
+                    there = self.progress.cues[cue.index].seconds
+                    if abs(planned - there) > MAX_DIFFERENCE_SECONDS:
+                        raise InvalidReply(f"its sound lasts {there:.2f} s, and the server would speak {planned:.2f} s")
+                    self.words[cue.index] = timed
+                except (Unavailable, InvalidReply, Rejected) as error:
+                    self.untimed = f"{self.named(cue)}: {error}"
+                    waiting.clear()
+
+        await _all([work() for _ in range(min(self.options.workers, len(waiting)))])
 
     async def _work(self) -> None:
         patience = self.options.patience
@@ -150,7 +177,7 @@ class Run:
             asked, words = self._fingerprint(cue, naturals), self._fingerprint(cue, None)
             record = CueRecord(asked, digest(part), whole, naturals, words)
             with self.progress.finishing(cue.index, record):
-                os.replace(part, self._file(cue.index))
+                os.replace(part, self.file(cue.index))
         finally:
             part.unlink(missing_ok=True)
 
@@ -209,41 +236,20 @@ class Run:
             self.progress.save_what_waits()
             await asyncio.sleep(0.25)
 
-    def report(self) -> int:
-        """Prints what became of the cues, names those that failed, and returns the exit code."""
-        say(*self.figures())
-        unspoken = [cue for cue in self.cues if cue.index not in self.progress.completed]
-        for cue in self.cues:
-            if self.options.fit and cue.index in self.progress.completed:
-                spoken, room = self.progress.cues[cue.index], self.rooms[cue.index]
-                if spoken.seconds > room + 0.001:
-                    say(f"does not fit: {self._named(cue)}: {spoken.seconds:.2f} s of speech, {room:.2f} s of room")
-        for cue in unspoken:
-            failure = self.progress.failed.get(cue.index)
-            outcome = f"failed: {self._named(cue)}: {failure['error']}" if failure else f"not tried: {self._named(cue)}"
-            old = "; its file is still that of other words or settings" if cue.index in self.progress.cues else ""
-            warn(outcome + old)
-        spare = sorted(self.progress.cues.keys() - {cue.index for cue in self.cues})
-        if spare:
-            named = ", ".join(map(cues.file_name, spare[:MAX_NAMED])) + (", …" if len(spare) > MAX_NAMED else "")
-            say(f"kept, though no cue of {self.options.srt.name} speaks there now: {named}")
-        if self.gave_up:
-            warn(self.gave_up)
-        return SOME_FAILED if unspoken else SPOKEN
-
-    def mix(self, out: Path) -> None:
-        spoken = sorted((cue for cue in self.cues if cue.index in self.progress.completed), key=cues.in_time)
-        files = ((cue.start, self._file(cue.index)) for cue in spoken)
-        seconds, late = track.mix(files, self.film_seconds, out)
-        for cue, delay in zip(spoken, late, strict=True):
-            if delay > LATE_SECONDS:
-                say(f"late: {self._named(cue)}: starts {delay:.2f} s after its cue, when the one before has ended")
-        over = seconds - self.film_seconds
-        longer = f", {over:.2f} s longer than the subtitles" if over > 0.001 else ""
-        say(f"{out}: {seconds:.2f} s, {len(spoken)} of {len(self.cues)} cues{longer}")
-
-    def _named(self, cue: Cue) -> str:
+    def named(self, cue: Cue) -> str:
         return f"{cue.file_name} ({self.options.srt.name}, line {cue.line})"
+
+
+async def _all(works: Sequence[Coroutine[Any, Any, None]], beside: Coroutine[Any, Any, None] | None = None) -> None:
+    """Until all are done, or one fails: then nobody goes on."""
+    tasks = [asyncio.create_task(work) for work in works]
+    other = [asyncio.create_task(beside)] if beside else []
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in (*tasks, *other):
+            task.cancel()
+        await asyncio.gather(*tasks, *other, return_exceptions=True)
 
 
 async def _ask_servers(this: Run, interrupt: Interrupt) -> None:
@@ -256,6 +262,8 @@ async def _ask_servers(this: Run, interrupt: Interrupt) -> None:
             try:
                 this.resume(servers)
                 await this.speak_all()
+                if options.captions:
+                    await this.time_words()
             except (OSError, Incompatible) as error:
                 raise Stopped(error, options.output) from None
 
@@ -271,18 +279,19 @@ class Stopped(Exception):
 def _all_of(this: Run, interrupt: Interrupt) -> int:
     try:
         asyncio.run(_ask_servers(this, interrupt))
-        code = this.report()
-        if this.options.track:
+        code = outcome.report(this)
+        for out, make in ((this.options.track, outcome.mix), (this.options.captions, outcome.write_captions)):
             try:
-                this.mix(this.options.track)
+                if out and not make(this, out):
+                    code = outcome.SOME_FAILED
             except OSError as error:
-                raise Stopped(error, this.options.track) from None
+                raise Stopped(error, out or this.options.output) from None
     except (asyncio.CancelledError, KeyboardInterrupt):
         warn(f"interrupted: {this.figures()[0]}; the same command goes on")
         raise KeyboardInterrupt from None
     except Stopped as stopped:
         warn(stopped)
-        return SOME_FAILED
+        return outcome.SOME_FAILED
     return code
 
 
@@ -299,9 +308,9 @@ def run(options: RunOptions, all_cues: list[Cue], interrupt: Interrupt) -> int:
     film = Film.of(options.srt, ((cue.start, cue.shown) for cue in all_cues))
     try:
         with filelock.FileLock(options.output / ".lock", timeout=0):
-            if options.track:  # its folder is missing or closed: better heard now than after an hour
-                track.part_of(options.track).touch()
-                track.part_of(options.track).unlink()
+            for out in filter(None, (options.track, options.captions)):
+                track.part_of(out).touch()  # its folder is missing or closed: better heard now than after an hour
+                track.part_of(out).unlink()
             progress = Progress(options.output)
             _refuse_another_film(options, film, progress)
             return _all_of(Run(options, all_cues, film, progress), interrupt)

@@ -16,6 +16,7 @@ import httpx
 from tenacity import retry_if_exception_type, stop_after_attempt, stop_after_delay
 from tenacity.asyncio import AsyncRetrying
 
+from subtitles.captions import WordTimes
 from subtitles.console import printable
 from subtitles.wav import BadWav, WavReceiver
 
@@ -166,6 +167,23 @@ class Servers:
                 return received.seconds(part)
             except BadWav as problem:
                 raise InvalidReply(f"{server.url} sent {problem}") from None
+
+    async def word_times(self, request: dict[str, str | float | int]) -> WordTimes:
+        """When each word is heard in what `speak` gets for the same request. Raises as that does."""
+        return await self._patiently.wraps(self._stubbornly.wraps(self._word_times_once))(request)
+
+    async def _word_times_once(self, request: dict[str, str | float | int]) -> WordTimes:
+        async with (
+            self._least_busy() as server,
+            asyncio.timeout(SOUND_SECONDS),
+            server.http.stream("POST", f"{server.url}/tts/plan", json=request) as reply,
+        ):
+            body = await _body(reply)
+            _raise_for_status(server, reply, body)
+            try:
+                return WordTimes.from_json(_json(body))
+            except ValueError:
+                raise InvalidReply(f"{server.url} told no times of words: {_words(body) or 'nothing'}") from None
 
     @asynccontextmanager
     async def _least_busy(self) -> AsyncIterator[Server]:

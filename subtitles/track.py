@@ -6,6 +6,7 @@ Try: python tts_worker.py --srt examples/harbour.srt --track harbour.wav"""
 import os
 import wave
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,23 +22,33 @@ SILENCE = 0.02
 LEAD_SAMPLES, TAIL_SAMPLES = 120, 1200  # 5 ms and 50 ms are kept and faded: a cut in the middle of a wave clicks
 
 
-def mix(cues: Iterable[tuple[float, Path]], seconds: float, out: Path) -> tuple[float, list[float]]:
-    """Puts every sound at its time (ascending) and returns the track's seconds and by how much each cue starts late.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a cue's sound stands in the track, in seconds."""
+
+    late: float
+    """Its first sound after the cue's start."""
+    file_start: float
+    """The first sample of its file, which silence may precede and is then left out."""
+
+
+def mix(cues: Iterable[tuple[float, Path]], seconds: float, out: Path) -> tuple[float, list[Placed]]:
+    """Puts every sound at its time (ascending) and returns the track's seconds and where each cue stands.
 
     Two never sound at once: where one still speaks, the next waits for its end, and those after it are on time again
     as soon as there is silence. The track lasts `seconds`, longer only when the last sound does. `out` appears whole
     or not at all; OSError when the disk is full."""
     part = part_of(out)
     part.unlink(missing_ok=True)  # whatever it is: a link would be followed
-    late, position = [], 0
+    placed, position = [], 0
     try:
         with wave.open(str(part), "wb") as track:
             track.setparams((1, 2, SAMPLE_RATE, 0, "NONE", "not compressed"))
             for start, file in cues:
                 due = round(start * SAMPLE_RATE)
                 at = max(due, position)
-                late.append((at - due) / SAMPLE_RATE)
-                samples = speech(file)
+                samples, left_out = speech(file)
+                placed.append(Placed((at - due) / SAMPLE_RATE, (at - left_out) / SAMPLE_RATE))
                 _silence(track, at - position)
                 track.writeframesraw(samples.tobytes())
                 position = at + len(samples)
@@ -46,11 +57,11 @@ def mix(cues: Iterable[tuple[float, Path]], seconds: float, out: Path) -> tuple[
         os.replace(part, out)
     finally:
         part.unlink(missing_ok=True)
-    return position / SAMPLE_RATE, late
+    return position / SAMPLE_RATE, placed
 
 
 def part_of(out: Path) -> Path:
-    """What the track is called while it is being written."""
+    """What a file is called while it is being written."""
     return out.with_name(f".{out.name}.part")
 
 
@@ -61,8 +72,8 @@ def _silence(track: wave.Wave_write, samples: int) -> None:
         samples -= some
 
 
-def speech(file: Path) -> npt.NDArray[np.int16]:
-    """int16 at SAMPLE_RATE, from its first sound to its last."""
+def speech(file: Path) -> tuple[npt.NDArray[np.int16], int]:
+    """int16 at SAMPLE_RATE, from its first sound to its last, and how many are left out before."""
     samples, rate = soundfile.read(file, dtype="int16", always_2d=True)
     mono: npt.NDArray[np.int16] = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1).astype(np.int16)
     if rate != SAMPLE_RATE:
@@ -70,10 +81,10 @@ def speech(file: Path) -> npt.NDArray[np.int16]:
     loudness = np.abs(mono.astype(np.int32))
     heard = np.flatnonzero(loudness > SILENCE * loudness.max())
     if not len(heard):
-        return np.zeros(0, np.int16)
+        return np.zeros(0, np.int16), 0
     first, last = max(0, heard[0] - LEAD_SAMPLES), min(len(mono), heard[-1] + 1 + TAIL_SAMPLES)
     cut: npt.NDArray[np.int16] = mono[first:last].copy()
     lead, tail = int(heard[0] - first), int(last - heard[-1] - 1)
     cut[:lead] = cut[:lead] * np.linspace(0, 1, lead)
     cut[len(cut) - tail :] = cut[len(cut) - tail :] * np.linspace(1, 0, tail)
-    return cut
+    return cut, int(first)

@@ -43,9 +43,13 @@ def natural_seconds(text: str) -> float:
     return round(0.3 + SECONDS_PER_CHARACTER * len(text), 3)
 
 
+def seconds_of(line: dict[str, Any]) -> float:
+    return float(line.get("duration") or natural_seconds(line["text"]) / line.get("speed", 1.0))
+
+
 def speech(line: dict[str, Any]) -> bytes:
     """A WAV file that differs with everything asked for; its length is the text's, or the duration."""
-    seconds = line.get("duration") or natural_seconds(line["text"]) / line.get("speed", 1.0)
+    seconds = seconds_of(line)
     silence = np.zeros(round(SILENT_SECONDS * RATE))
     pitch = 200 + int(hashlib.sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()[:6], 16) % 2000
     tone = 0.5 * np.sin(2 * np.pi * pitch * np.arange(max(0, round(seconds * RATE) - len(silence))) / RATE)
@@ -55,6 +59,15 @@ def speech(line: dict[str, Any]) -> bytes:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes((samples * 32767).astype("<i2").tobytes())
     return out.getvalue()
+
+
+def plan(line: dict[str, Any]) -> bytes:
+    """After the silence the words share the rest by their number."""
+    seconds, words = seconds_of(line), line["text"].split()
+    each = (seconds - SILENT_SECONDS) / len(words)
+    starts = [SILENT_SECONDS + each * number for number in range(len(words))]
+    times = [{"word": word, "start": start, "end": start + each} for word, start in zip(words, starts, strict=True)]
+    return json.dumps({"seconds": seconds, "words": times}).encode()
 
 
 class Scripted:
@@ -70,12 +83,14 @@ class Scripted:
         refuses: str = "",
         natural: Callable[[str], float] = natural_seconds,
         health: Reply | None = None,
+        times: Callable[[dict[str, Any]], Reply] | None = None,
     ):
         self.script, self.model, self.voices = script, model, voices or ["default", "rms"]
         self.tells_lengths, self.refuses, self.natural = tells_lengths, refuses, natural
-        self.health = health
+        self.health, self.times = health, times or (lambda line: Reply(body=plan(line), kind="application/json"))
         """Instead of its model and voices."""
         self.sent_bytes = 0
+        self.planned: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.spans: list[tuple[float, float]] = []
         """When each cue's request began and ended."""
@@ -147,6 +162,9 @@ class Scripted:
             asked = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
             headers = {"x-audio-duration": f"{self.natural(asked['text']):.3f}"}
             return await self._send(writer, Reply(headers=headers) if self.tells_lengths else Reply(405), bodiless=True)
+        if (method, target) == ("POST", "/tts/plan"):
+            self.planned.append(json.loads(body))
+            return await self._send(writer, self.times(self.planned[-1]))
         if (method, target) != ("POST", "/tts"):
             return await self._send(writer, Reply(404, b"Not Found", "text/plain"))
         line = json.loads(body)

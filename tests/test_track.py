@@ -126,8 +126,8 @@ def test_a_failed_cue_leaves_silence_in_the_track_and_is_named(film: Path, out: 
 def test_other_rates_and_channels_are_mixed(tmp_path: Path) -> None:
     time_ = np.arange(44_100) / 44_100
     soundfile.write(tmp_path / "a.wav", np.stack([0.5 * np.sin(2000 * time_)] * 2, axis=1), 44_100, subtype="PCM_24")
-    seconds, late = track.mix([(0.5, tmp_path / "a.wav")], 2.0, tmp_path / "track.wav")
-    assert (seconds, late) == (2.0, [0.0])
+    seconds, placed = track.mix([(0.5, tmp_path / "a.wav")], 2.0, tmp_path / "track.wav")
+    assert (seconds, [place.late for place in placed]) == (2.0, [0.0])
     ((start, end),) = starts_and_ends(tmp_path / "track.wav")
     assert [start, end] == pytest.approx([0.5, 1.5], abs=0.02)
 
