@@ -25,6 +25,7 @@ from server.errors import JSONErrors, handlers
 from server.guard import Guard
 from server.jobs.download import AudioDownload
 from server.jobs.runner import Jobs
+from server.lifespan_state import LifespanState
 from server.reply_headers import CrossOrigin, NoSniff
 from server.scheduler import Scheduler
 from server.settings import Settings
@@ -182,6 +183,7 @@ app = Starlette(
         Route("/openapi.json", describe),
     ],
     middleware=[
+        Middleware(LifespanState),
         Middleware(NoSniff),
         Middleware(JSONErrors),
         Middleware(CrossOrigin),

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import re
+import secrets
 from typing import Any
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from server.errors import MAX_ECHO, NotJSON, TooLarge, TooSlow
@@ -14,6 +17,14 @@ JSON_BYTES_PER_CHARACTER = 12
 OTHER_FIELDS_BYTES = 4096
 BODY_SECONDS = 30.0
 """For the whole body: a client that sends half of it does not stay."""
+REQUEST_ID = re.compile(r"[\w.:;,+/=@~-]{1,128}", re.ASCII)
+"""What is taken from outside into the log and the reply."""
+
+
+def request_id(headers: Headers) -> str:
+    """The one that a proxy or the client gave it, so that its log and ours name the same; else one of ours."""
+    given = headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(6)
 
 
 async def read_speech(request: Request, max_chars: int) -> tuple[Speech, str | None]:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import secrets
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from server.errors import REFUSALS, ServerBusy
 from server.planning import planned, told
-from server.requests import read_speech
+from server.requests import read_speech, request_id
 from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
 from server.settings import Settings
 from server.stats import Listener, Stats
@@ -45,11 +44,11 @@ class SpeechResponse:
         self._scheduler: Scheduler = request.state.scheduler
         self._stats: Stats = request.state.stats
         self._playback = PlaybackDeadline()
-        self._id = secrets.token_hex(6)
+        self._id = request_id(request.headers)
         self._began = time.perf_counter()
         self._sending_seconds = 0.0
         self._first_audio = math.nan
-        self._sent_whole = False
+        self._owes_nothing = False
         self._served = Listener()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,25 +60,33 @@ class SpeechResponse:
             else:
                 async with _while_connected(receive):
                     job = await self._request.state.jobs.accept(speech, priority)
+                outcome = "queued"  # it is on disk, whoever still hears so
                 location = f"{scope.get('root_path', '')}/tts/status/{job['request_id']}"
                 accepted = JSONResponse(job, 202, {"location": location})
                 await accepted(scope, receive, send)
-                outcome = "queued"
-        except ClientDisconnect:  # who hangs up at the last byte, as curl does, has had it all
-            outcome = "completed" if self._sent_whole else "disconnected"
+        except ClientDisconnect:
+            outcome = self._left(outcome)
         except tuple(REFUSALS):
             outcome = "refused"
             raise
-        except asyncio.CancelledError:
-            if self._request.state.shutdown.over and not self._served.sent_seconds:
+        except asyncio.CancelledError:  # the grace is over; or the server under us (Ray's) says so that the client left
+            if not self._request.state.shutdown.over or self._owes_nothing:
+                outcome = self._left(outcome)
+            elif not self._served.sent_seconds:
                 outcome = "refused"
             raise
         finally:
             self._stats.outcomes[outcome] += 1
-            if self._sent_whole:
+            if self._owes_nothing and self._served.sent_seconds:
                 self._stats.real_time_factor.add(self._real_time_factor)
             if speech and outcome not in ("refused", "queued"):  # those have a line of the server's own
                 self._report(speech, outcome)
+
+    def _left(self, outcome: str) -> str:
+        """Who hangs up at the last byte, as curl does, has had it all; a job is kept, whoever asked for it."""
+        if outcome == "queued":
+            return outcome
+        return "completed" if self._owes_nothing else "disconnected"
 
     async def _serve(self, speech: Speech, receive: Receive, send: Send) -> str:
         """What became of it. Raises ClientDisconnect as soon as the client has left, and ServerBusy."""
@@ -97,6 +104,7 @@ class SpeechResponse:
                     return "completed"
                 if head:
                     await send(self._start(plan))
+                    self._owes_nothing = True
                     await send({"type": "http.response.body", "body": b""})
                     return "completed"
                 self._served.pending_seconds = plan.seconds
@@ -126,7 +134,7 @@ class SpeechResponse:
                 self._stats.underruns += self._playback.sent(seconds)
                 await self._hand_over(send, body)
                 unsent -= len(samples)
-                self._sent_whole = not unsent
+                self._owes_nothing = not unsent
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return "completed"
 

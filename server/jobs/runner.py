@@ -238,6 +238,7 @@ class Jobs:
             return
         load = self._load.load()
         if load.memory > self._memory_limit or load.other_processes_cpu > self._cpu_limit:
+            await asyncio.to_thread(self._load.look_for_copies)  # if it is they who compute, the next look knows
             self.blocked_reason = (
                 f"memory {load.memory} % (limit {self._memory_limit:g}), "
                 f"cpu of other programs {load.other_processes_cpu} % (limit {self._cpu_limit:g})"
