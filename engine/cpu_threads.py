@@ -2,7 +2,7 @@
 
 Every product ends at a barrier, and one thread without a processor holds up all the others there for a time slice of
 the scheduler: beside one busy program two threads on two processors take 50 times as long as one thread alone. Changing
-their number changes no bit of a result: rows are shared out, sums are not cut.
+their number changes no bit of a result: rows are shared out, and a sum that would be cut has one_thread().
 """
 
 import contextlib
@@ -75,6 +75,17 @@ class CpuThreads:
         some = times if self._allowed is None else [times[cpu] for cpu in self._allowed if cpu < len(times)]
         spent = sum(t.user + t.system + getattr(t, "irq", 0.0) + getattr(t, "steal", 0.0) for t in some)
         return spent + (sum(t.nice for t in some) if os.nice(0) > 0 else 0.0), time.process_time()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """For products whose bits depend on how many threads made them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _physical_cores() -> int:
