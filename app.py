@@ -83,7 +83,7 @@ async def plan(request: Request) -> ASGIApp:
 
 
 async def status(request: Request) -> Response:
-    return _job(request, await request.state.jobs.status(request.path_params["id"]))
+    return JSONResponse(_from_outside(request, await request.state.jobs.status(request.path_params["id"])))
 
 
 async def result(request: Request) -> Response:
@@ -91,14 +91,19 @@ async def result(request: Request) -> Response:
 
 
 async def cancel(request: Request) -> Response:
-    return _job(request, await request.state.jobs.cancel(request.path_params["id"]))
+    return JSONResponse(_from_outside(request, await request.state.jobs.cancel(request.path_params["id"])))
 
 
-def _job(request: Request, job: dict[str, Any]) -> Response:
-    """As it is asked for from outside: behind a proxy's prefix, if there is one."""
+def _from_outside(request: Request, job: dict[str, Any]) -> dict[str, Any]:
+    """As it is asked for: behind a proxy's prefix, if there is one."""
     if "result" in job:
         job["result"]["url"] = request.scope.get("root_path", "") + job["result"]["url"]
-    return JSONResponse(job)
+    return job
+
+
+async def list_jobs(request: Request) -> Response:
+    jobs = await request.state.jobs.listed()
+    return JSONResponse({"jobs": [_from_outside(request, job) for job in jobs]})
 
 
 async def list_voices(request: Request) -> Response:
@@ -144,6 +149,12 @@ async def metrics(request: Request) -> Response:
     return Response(figures, headers={"content-type": CONTENT_TYPE})
 
 
+async def watch(request: Request) -> Response:
+    from server.watch import figures
+
+    return JSONResponse(figures(request.state.stats, request.state.load))
+
+
 async def describe(request: Request) -> Response:
     from server.openapi import description
 
@@ -158,28 +169,49 @@ async def ready(request: Request) -> Response:
 
 
 async def index(request: Request) -> Response:
+    from server.page import page_file, wants_page
+
+    if wants_page(request):
+        return page_file(request, "index.html")
     return PlainTextResponse(
         "F5-TTS, served directly.\n\n"
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
         f"voices: {', '.join(request.state.tts.voices)}\n"
         "routes: POST /tts, GET /tts?text=, POST /tts/plan, /tts/status/ID, /tts/result/ID, "
-        "/voices, /health, /ready, /metrics, /openapi.json\n"
+        "/voices, /health, /ready, /metrics, /stats, /openapi.json; for browsers: / and /docs\n",
+        headers={"vary": "accept"},
     )
+
+
+async def documentation(request: Request) -> Response:
+    from server.page import page_file
+
+    return page_file(request, "docs.html")
+
+
+async def page_part(request: Request) -> Response:
+    from server.page import page_file
+
+    return page_file(request, request.path_params["name"])
 
 
 app = Starlette(
     routes=[
         Route("/", index),
+        Route("/docs", documentation),
+        Route("/web/{name}", page_part),
         Route("/tts", speak, methods=["GET", "POST"]),
         Route("/tts/plan", plan, methods=["POST"]),
         Route("/tts/status/{id}", status),
         Route("/tts/result/{id}", result),
+        Route("/tts/jobs", list_jobs),
         Route("/tts/{id}", cancel, methods=["DELETE"]),
         Route("/voices", list_voices),
         Route("/v1/voices", list_voices),
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", metrics),
+        Route("/stats", watch),
         Route("/openapi.json", describe),
     ],
     middleware=[

@@ -20,8 +20,10 @@ from server.shutdown import ShuttingDown
 
 STALL_SECONDS = 300
 """Who takes nothing for so long is not there: the place is needed."""
-OPEN_PATHS = {"/", "/health", "/ready", "/metrics", "/openapi.json"}
+OPEN_PATHS = {"/", "/docs", "/health", "/ready", "/metrics", "/openapi.json"}
 """Need no key: probes and scrapers have none, and nothing there costs much or shows what was said."""
+PAGE = "/web/"
+"""The page's own files need none either: it is the page that asks for the key."""
 KEY_SUBPROTOCOL = "bearer."
 
 
@@ -82,8 +84,9 @@ def check_origin(scope: Scope, allowed: Collection[str], origins: Collection[str
     if origin is not None and may_read(origin, origins):
         return
     foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower() and _name(origin) not in allowed
-    # Images and sounds in a page have no Origin. The front page may be linked to.
-    elsewhere = origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and _path(scope) != "/"
+    # Images and sounds in a page have no Origin. The front page and the documentation may be linked to.
+    linked = _path(scope) in ("/", "/docs")
+    elsewhere = origin is None and headers.get("sec-fetch-site") in ("cross-site", "same-site") and not linked
     if foreign or elsewhere:
         raise ForeignPage(
             "pages of other origins may not ask this server; set TTS_CORS, or TTS_ALLOWED_HOSTS, for those that may"
@@ -96,7 +99,8 @@ def may_read(origin: str, origins: Collection[str]) -> bool:
 
 def check_key(scope: Scope, key: str) -> None:
     """Raises Unauthorized. Pages cannot give a WebSocket a header: there a subprotocol may carry the key."""
-    if not key or _path(scope) in OPEN_PATHS:
+    path = _path(scope)
+    if not key or path in OPEN_PATHS or path.startswith(PAGE):
         return
     scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":

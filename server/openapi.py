@@ -35,7 +35,9 @@ JOB = {
         "status": {"enum": [*STATES, "removed"]},
         "priority": {"enum": list(PRIORITY_DUE_SECONDS)},
         "created": NUMBER,
+        "voice": TEXT,
         "seed": {"type": "integer"},
+        "duration": {"type": "number", "description": "seconds, as planned"},
         "progress": {"type": "number", "minimum": 0, "maximum": 1},
         "queue_position": {"type": "integer", "minimum": 1},
         "error": TEXT,
@@ -66,6 +68,7 @@ PLAN = {
         "words": WORDS,
     },
 }
+JOBS = {"type": "object", "required": ["jobs"], "properties": {"jobs": {"type": "array", "items": JOB}}}
 
 
 def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
             **_job_paths(wav),
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
-                for path in ("/voices", "/v1/voices")
+                for path in ("/voices", "/v1/voices", "/stats")
             },
             **{
                 path: {"get": {"security": [], "responses": {"200": _json(path, {"type": "object"})}}}
@@ -139,6 +142,12 @@ def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
                 "parameters": [job_id],
                 "responses": {"200": wav, "206": wav} | _errors(400, 401, 403, 404, 409, 416, 503),
             },
+        },
+        "/tts/jobs": {
+            "get": {
+                "description": "the next ones in their order, then those that are finished, without their texts",
+                "responses": {"200": _json("the jobs", JOBS)} | _errors(401, 403, 503),
+            }
         },
         "/tts/{id}": {
             "delete": {

@@ -2,9 +2,14 @@
 
 import contextlib
 import math
+import time
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+MAX_RECENT = 1000
+"""Of a histogram's values, so many of the last are kept one by one."""
 
 
 @dataclass(slots=True)
@@ -14,6 +19,8 @@ class Histogram:
     limits: tuple[float, ...]
     counts: list[int] = field(default_factory=list)
     total: float = 0.0
+    recent: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=MAX_RECENT))
+    """The last values, each with its time (monotonic seconds): what just happened is lost in counts since the start."""
 
     def __post_init__(self) -> None:
         self.counts = [0] * (len(self.limits) + 1)
@@ -21,14 +28,19 @@ class Histogram:
     def add(self, value: float) -> None:
         self.counts[bisect_left(self.limits, value)] += 1
         self.total += value
+        self.recent.append((time.monotonic(), value))
 
 
 @dataclass(slots=True, eq=False)
 class Listener:
     """What one who listens has been sent, and what is planned for them and still to be made."""
 
+    id: str = ""
+    """As in X-Request-Id."""
     sent_seconds: float = 0.0
     pending_seconds: float = 0.0
+    plays_until: float | None = None
+    """When what was sent runs out (monotonic seconds); None before the first sound."""
 
 
 @dataclass(slots=True)
@@ -56,14 +68,18 @@ class Stats:
     _listeners: set[Listener] = field(default_factory=set)
 
     @contextlib.contextmanager
-    def listener(self) -> Iterator[Listener]:
+    def listener(self, request_id: str) -> Iterator[Listener]:
         """One more is served while the body runs: the only place that enters and leaves."""
-        one = Listener()
+        one = Listener(request_id)
         self._listeners.add(one)
         try:
             yield one
         finally:
             self._listeners.remove(one)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        return list(self._listeners)
 
     @property
     def listening(self) -> int:

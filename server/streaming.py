@@ -94,7 +94,7 @@ class SpeechResponse:
         if self._stats.listening >= most:
             raise ServerBusy(most, self._stats.seconds_to_a_free_place())
         head = self._request.method == "HEAD"
-        with self._stats.listener() as self._served:
+        with self._stats.listener(self._id) as self._served:
             async with _while_connected(receive):
                 who = BackgroundTask() if head or self._plan_alone else self._playback
                 plan = await planned(self._scheduler, self._tts, speech, who)
@@ -132,6 +132,7 @@ class SpeechResponse:
                 self._served.pending_seconds -= seconds
                 self._stats.audio_seconds += seconds
                 self._stats.underruns += self._playback.sent(seconds)
+                self._served.plays_until = self._playback.deadline
                 await self._hand_over(send, body)
                 unsent -= len(samples)
                 self._owes_nothing = not unsent

@@ -58,6 +58,10 @@ class SystemLoad:
         self._copies = now
         return spent
 
+    def own_memory(self) -> int:
+        """Bytes that this process holds."""
+        return int(self._process.memory_info().rss)
+
     def load(self) -> Load:
         now = self._clock()
         passed = now - self._at

@@ -124,6 +124,10 @@ class Jobs:
 
         return self._told(*await self._stored(find))
 
+    async def listed(self) -> list[dict[str, object]]:
+        """As `status`, of the next ones and the last ones. Raises JobStorageError."""
+        return [self._told(job, place) for job, place in await self._stored(self._store.listed)]
+
     async def result(self, job_id: str) -> BinaryIO:
         """The audio, open: it can be read to its end whatever becomes of the job. Raises UnknownJob, NotFinished."""
         return await self._stored(self._store.open_audio, job_id)

@@ -8,12 +8,15 @@ from speech.audio import SAMPLE_RATE
 
 def job_status(job: Job, place: int | None, blocked_reason: str | None) -> dict[str, object]:
     """The body of a 202 and of /tts/status/ID. `place` in the queue, from 1; `blocked_reason`: what it waits for."""
+    speech = json.loads(job.speech)
     status: dict[str, object] = {
         "request_id": job.id,
         "status": job.state,
         "priority": job.priority,
         "created": job.created,
-        "seed": json.loads(job.speech)["seed"],
+        "voice": speech["voice"],
+        "seed": speech["seed"],
+        "duration": round(job.samples / SAMPLE_RATE, 3),
         "progress": round(job.made / job.samples, 3),
     }
     if place is not None:

@@ -7,6 +7,7 @@ process holds (see claims.py). Every call blocks, and raises JobStorageError whe
 """
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -24,6 +25,7 @@ __all__ = ["JobStorageError"]
 PRIORITY_DUE_SECONDS = {"urgent": 0, "high": 10 * 60, "normal": 60 * 60, "low": 4 * 60 * 60}
 """A job is due so long after it was accepted, and the earliest due goes first: so priorities age, and each is finished
 some day."""
+MAX_LISTED = 100
 STATES = "queued", "processing", "completed", "failed", "cancelled"
 
 # A table of the first version (its user_version is 0) has all but the last column.
@@ -115,6 +117,18 @@ class JobStore:
     def place(self, job: Job) -> int:
         """In the queue, the next one's is 1."""
         return int(self._table.read(AHEAD, job.due, job.created, job.id)[0][0]) + 1
+
+    def listed(self) -> list[tuple[Job, int | None]]:
+        """Without their texts: unfinished ones in their order, with their place in the queue, then finished ones, the
+        last first. At most MAX_LISTED of either."""
+        told = COLUMNS.replace("speech", "json_remove(speech, '$.text') AS speech")
+        unfinished = "state IN ('processing', 'queued') ORDER BY state, due, created, id"
+        finished = "finished IS NOT NULL ORDER BY finished DESC"
+        which = (unfinished, finished)
+        found = (self._table.read(f"SELECT {told} FROM jobs WHERE {one} LIMIT {MAX_LISTED}") for one in which)
+        places = itertools.count(1)
+        jobs = [Job(**dict(row)) for rows in found for row in rows]
+        return [(job, next(places) if job.state == "queued" else None) for job in jobs]
 
     def open_audio(self, job_id: str) -> BinaryIO:
         """Once open it can be read to its end, whatever becomes of the job. Raises UnknownJob, NotFinished."""
