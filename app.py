@@ -106,6 +106,12 @@ async def list_jobs(request: Request) -> Response:
     return JSONResponse({"jobs": [_from_outside(request, job) for job in jobs]})
 
 
+async def read_cues(request: Request) -> Response:
+    from server.cues import cues
+
+    return JSONResponse(await cues(request))
+
+
 async def list_voices(request: Request) -> Response:
     voices = request.state.tts.voices.values()
     told = [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in voices]
@@ -206,6 +212,7 @@ app = Starlette(
         Route("/tts/result/{id}", result),
         Route("/tts/jobs", list_jobs),
         Route("/tts/{id}", cancel, methods=["DELETE"]),
+        Route("/cues", read_cues, methods=["POST"]),
         Route("/voices", list_voices),
         Route("/v1/voices", list_voices),
         Route("/health", health),

@@ -70,6 +70,26 @@ PLAN = {
 }
 JOBS = {"type": "object", "required": ["jobs"], "properties": {"jobs": {"type": "array", "items": JOB}}}
 
+CUE = {
+    "type": "object",
+    "required": ["line", "start", "end", "room", "shown", "text", "speaker", "unsaid"],
+    "additionalProperties": False,
+    "properties": SPAN
+    | {"line": {"type": "integer"}, "shown": TEXT, "text": TEXT, "speaker": TEXT}
+    | {
+        "room": {
+            "type": ["number", "null"],
+            "description": "seconds to the next one that speaks; null: nothing is said",
+        }
+    }
+    | {"unsaid": {"type": "array", "items": TEXT, "description": "what is not spoken, each with its reason"}},
+}
+CUES = {
+    "type": "object",
+    "required": ["encoding", "cues"],
+    "properties": {"encoding": TEXT, "cues": {"type": "array", "items": CUE}},
+}
+
 
 def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
     """An OpenAPI 3.1 document."""
@@ -108,6 +128,15 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                 }
             },
             **_job_paths(wav),
+            "/cues": {
+                "post": {
+                    "description": "What is said in a subtitle file (SRT, VTT, ASS), when, and how much room it has.",
+                    "parameters": [{"name": "name", "in": "query", "schema": TEXT}],
+                    "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": TEXT}}},
+                    "responses": {"200": _json("the cues in the order of the file", CUES)}
+                    | _errors(400, 401, 403, 408, 413, 500),
+                }
+            },
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
                 for path in ("/voices", "/v1/voices", "/stats")

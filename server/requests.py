@@ -50,15 +50,18 @@ def _check_browser(request: Request) -> None:
 
 async def _body(request: Request, max_chars: int) -> bytes:
     most = JSON_BYTES_PER_CHARACTER * max_chars + OTHER_FIELDS_BYTES
+    return await read_body(request, most, f"send the text in parts of at most {max_chars} characters")
+
+
+async def read_body(request: Request, most: int, instead: str) -> bytes:
+    """At most so many bytes; `instead` says what to send for more. Raises TooLarge, TooSlow and ClientDisconnect."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for part in request.stream():
                 body += part
                 if len(body) > most:
-                    raise TooLarge(
-                        f"the body is over {most} bytes; send the text in parts of at most {max_chars} characters"
-                    )
+                    raise TooLarge(f"the body is over {most} bytes; {instead}")
     except TimeoutError:
         raise TooSlow(f"the body took more than {BODY_SECONDS:g} s") from None
     return bytes(body)

@@ -46,10 +46,14 @@ class Block(NamedTuple):
     """With entities and tags, without overrides and drawings of ASS; its line ends are line feeds."""
 
 
-def read_blocks(path: Path) -> tuple[list[Block], str]:
-    """In the order of the file, and the encoding they were read with. Raises BadSubtitle, OSError."""
+def read_bytes(path: Path) -> bytes:
+    """No more of it than `parse_blocks` refuses. Raises OSError."""
     with path.open("rb") as file:
-        raw = file.read(MAX_BYTES + 1)
+        return file.read(MAX_BYTES + 1)
+
+
+def parse_blocks(path: Path, raw: bytes) -> tuple[list[Block], str]:
+    """In the order of the file, and the encoding they were read with. Raises BadSubtitle."""
     if len(raw) > MAX_BYTES:
         raise BadSubtitle(f"{path} has over {MAX_BYTES / 1e6:.0f} MB, too many for subtitles; is it the film itself?")
     text, encoding = _decoded(path, raw)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from subtitles.blocks import BadSubtitle, Block, read_blocks
+from subtitles.blocks import BadSubtitle, Block, parse_blocks, read_bytes
 from subtitles.rolling import without_repeats
 from subtitles.spoken import Part, as_shown, joined, parts_of, without_markup
 
-__all__ = ["BadSubtitle", "Cue", "file_name", "in_time", "length", "read", "rooms"]
+__all__ = ["BadSubtitle", "Cue", "file_name", "in_time", "length", "parse", "read", "rooms"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,12 @@ def in_time(cue: Cue) -> tuple[float, int]:
 
 def read(path: Path) -> tuple[list[Cue], str]:
     """All cues in the order of the file, and the encoding they were read with. Raises BadSubtitle, OSError."""
-    blocks, encoding = read_blocks(path)
+    return parse(path, read_bytes(path))
+
+
+def parse(path: Path, raw: bytes) -> tuple[list[Cue], str]:
+    """As `read`, of what was in the file; `path` is its name in errors. Raises BadSubtitle."""
+    blocks, encoding = parse_blocks(path, raw)
     if not blocks:
         raise BadSubtitle(f"{path} has no cue that is text")
     texts = [without_markup(block.text) for block in blocks]

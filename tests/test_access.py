@@ -56,6 +56,8 @@ def test_every_route_wants_the_key_but_those_for_probes(locked: httpx.Client) ->
             reply = locked.request(method, path)
             if path in OPEN_PATHS:
                 assert reply.status_code == 200, (path, reply.text)
+            elif path.startswith("/web/"):
+                assert reply.status_code == 404, (path, reply.text)
             else:
                 assert_refused(reply)
     assert_refused(locked.get("/nothing"))

@@ -88,6 +88,7 @@ async function failed(error, abort) {
     const again = error.retryAfter ? ` (in ${error.retryAfter} s)` : "";
     problem(`${error.message}${again}`);
     told("");
+    player.stop();
     rest();
   }
 }
@@ -140,10 +141,12 @@ function frame() {
   write("underruns", String(player.underruns));
   if (document.activeElement !== seek && seek.value !== tenth) seek.value = tenth;
   drawing = !speech.ended || player.playing;
-  if (drawing) }
+  if (drawing) requestAnimationFrame(frame);
+}
 
 function draw() {
-  if (!drawing)   drawing = true;
+  if (!drawing) requestAnimationFrame(frame);
+  drawing = true;
 }
 
 function write(id, value) {
