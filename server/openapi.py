@@ -128,15 +128,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                 }
             },
             **_job_paths(wav),
-            "/cues": {
-                "post": {
-                    "description": "What is said in a subtitle file (SRT, VTT, ASS), when, and how much room it has.",
-                    "parameters": [{"name": "name", "in": "query", "schema": TEXT}],
-                    "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": TEXT}}},
-                    "responses": {"200": _json("the cues in the order of the file", CUES)}
-                    | _errors(400, 401, 403, 408, 413, 500),
-                }
-            },
+            "/cues": _cues_path(),
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
                 for path in ("/voices", "/v1/voices", "/stats")
@@ -184,6 +176,18 @@ def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
                 "responses": {"200": _json("cancelled or removed", JOB)} | _errors(401, 403, 404, 503),
             }
         },
+    }
+
+
+def _cues_path() -> dict[str, Any]:
+    return {
+        "post": {
+            "description": "What is said in a subtitle file (SRT, VTT, ASS), when, and how much room it has.",
+            "parameters": [{"name": "name", "in": "query", "schema": TEXT}],
+            "requestBody": {"required": True, "content": {"application/octet-stream": {"schema": TEXT}}},
+            "responses": {"200": _json("the cues in the order of the file", CUES)}
+            | _errors(400, 401, 403, 408, 413, 500),
+        }
     }
 
 

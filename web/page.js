@@ -48,13 +48,20 @@ async function greet() {
 
 function told(text, kind) {
   const line = byId("server");
-  if (line.textContent !== text) line.textContent = text; // said aloud when it changes
+  line.textContent = text;
   line.className = kind;
 }
 
 server.addEventListener("health", ({ detail }) => told(detail.message, "here"));
-server.addEventListener("away", () => told("no answer; trying again", "away"));
-server.addEventListener("back", () => { look(); greet(); });
+server.addEventListener("away", () => {
+  told("no answer; trying again", "away");
+  byId("announced").textContent = "The server does not answer.";
+});
+server.addEventListener("back", () => {
+  byId("announced").textContent = "The server answers.";
+  look();
+  greet();
+});
 server.addEventListener("key", () => { byId("key").hidden = false; });
 document.addEventListener("voices-changed", voices);
 byId("key").addEventListener("submit", (event) => {

@@ -18,7 +18,7 @@ export function audio() {
 export class Player extends EventTarget { // "ended"
   underruns = 0;
   samples = 0; // received
-  whole = false; // all is here
+  whole = false; // nothing more comes
   #pieces = []; // {first, samples}
   #sources = new Set();
   #zero = null; // the audio clock's time of sample 0
@@ -49,10 +49,11 @@ export class Player extends EventTarget { // "ended"
     this.#over();
   }
 
+  /** What is here can be played again; nothing more comes. */
   stop() {
     if (!this.#stopped) this.#heard = this.position;
     this.#silence();
-    this.#stopped = true;
+    this.#stopped = this.whole = true;
   }
 
   /** Play what is here from so many seconds on; what comes later follows. */

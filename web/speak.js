@@ -12,7 +12,7 @@ const wave = new Waveform(byId("wave"));
 const words = new Words(byId("reading"), (seconds) => replay(seconds));
 export const player = new Player();
 let drawing = false;
-export const speech = { ended: true, fields: null, seed: null, seconds: 0, bytes: [], abort: null };
+export const speech = { ended: true, asked: null, fields: null, seed: null, seconds: 0, bytes: [], abort: null };
 
 /** The request's fields, without those that are left to the server. A seed is digits: it may be too long for a number. */
 function fields() {
@@ -36,7 +36,7 @@ async function speak() {
   halt();
   const asked = fields(), abort = new AbortController(), began = performance.now();
   const elapsed = () => (performance.now() - began) / 1000;
-  Object.assign(speech, { ended: false, fields: toJSON(asked), seed: null, seconds: 0, bytes: [], abort });
+  Object.assign(speech, { ended: false, asked, fields: toJSON(asked), seed: null, seconds: 0, bytes: [], abort });
   player.begin();
   problem("");
   told("Asked");
@@ -126,7 +126,7 @@ function buttons() {
   const busy = !speech.ended || player.playing;
   go.textContent = busy ? "Stop" : "Speak";
   byId("again").disabled = busy || !player.samples;
-  byId("download").disabled = !speech.ended || !player.whole;
+  byId("download").disabled = !speech.ended || !player.samples || player.samples < Math.round(speech.seconds * RATE);
   draw();
 }
 
@@ -177,8 +177,8 @@ async function download() {
   problem("");
   told(`Asking for ${format}`);
   try { // the same seed: the same speech
-    const wanted = `${speech.fields.replace(/, "seed": \d+}$/, "}").slice(0, -1)}, "seed": ${speech.seed}, "format": "${format}"}`;
-    save(await (await ask("tts", { method: "POST", json: wanted })).blob(), name);
+    const json = toJSON({ ...speech.asked, seed: speech.seed, format });
+    save(await (await ask("tts", { method: "POST", json })).blob(), name);
     told("");
   } catch (error) {
     problem(error.message);
@@ -229,15 +229,16 @@ addEventListener("keydown", (event) => {
 });
 for (const name of ["dragover", "dragleave", "drop"]) {
   byId("sheet").addEventListener(name, async (event) => {
-    const [file] = event.dataTransfer.files;
-    if (!file && name !== "dragover") return; // text dragged within the page is the browser's to move
+    if (!event.dataTransfer.types.includes("Files")) return; // text that is dragged is the browser's to move
     event.preventDefault();
     byId("sheet").classList.toggle("dropping", name === "dragover");
-    if (file) {
-      text.value = (await file.text()).slice(0, text.maxLength);
-      words.text(text.value);
-      lines();
-    }
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    const whole = await file.text(), most = text.maxLength > 0 ? text.maxLength : whole.length;
+    text.value = whole.slice(0, most);
+    problem(whole.length > most ? `Only the first ${most} of its ${whole.length} characters: this server speaks no more at once.` : "");
+    words.text(text.value);
+    lines();
   });
 }
 for (const button of document.querySelectorAll("[data-copies]")) {
