@@ -226,6 +226,14 @@ def test_everybody_can_use_it(browser: Browser, own: Server, theme: Any) -> None
         httpx.delete(f"{own.address}/tts/{job['request_id']}")
 
 
+def test_the_documentation_is_the_description(visitor: Visitor, own: Server) -> None:
+    visitor.page.goto(f"{own.address}/docs")
+    visitor.page.wait_for_selector(".route")
+    shown = [" ".join(title.split()) for title in visitor.page.locator(".route h2").all_inner_texts()]
+    paths = httpx.get(f"{own.address}/openapi.json").json()["paths"]
+    assert shown == [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+
+
 def test_it_is_small_and_painted_before_any_figure(browser: Browser, own: Server) -> None:
     """Where nothing but the page's own files can be had, it is all there."""
     visitor = Visitor(browser, own.address)

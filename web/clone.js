@@ -5,7 +5,7 @@ import { audio, Player } from "./player.js";
 import { header, streamed, toPCM } from "./wav.js";
 
 const byId = (id) => document.getElementById(id);
-const MAX_SECONDS = 12, READ_BY_SERVER = /\.(wav|flac|ogg|mp3)$/i;
+const MAX_SECONDS = 12, READ_BY_SERVER = /\.(wav|flac|ogg|mp3|aiff?)$/i;
 const player = new Player();
 let sample = null, recorder = null, abort = null;
 
