@@ -96,16 +96,9 @@ class Jobs:
             raise ServerBusy(self._stats.listening, PLAN_RETRY_SECONDS) from None
         # Whoever speaks it, whenever and however often: the same sound.
         settled = replace(speech, seed=plan.seed, steps=plan.steps, cfg_strength=plan.cfg_strength)
-        now = time.time()
-        job = Job(
-            uuid.uuid4().hex,
-            json.dumps(asdict(settled)),
-            plan.voice.fingerprint,
-            priority,
-            now,
-            now + PRIORITY_DUE_SECONDS[priority],
-            plan.samples,
-        )
+        asked, now = json.dumps(asdict(settled)), time.time()
+        due = now + PRIORITY_DUE_SECONDS[priority]
+        job = Job(uuid.uuid4().hex, asked, plan.voice.fingerprint, priority, now, due, plan.samples)
         abandoned = threading.Event()
         try:
             place = await self._changed(self._store.accept, job, abandoned)
