@@ -1,6 +1,7 @@
 """The page, in a browser, as somebody who has not read anything."""
 
 import re
+import shutil
 import subprocess
 import sys
 import wave
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import Visitor, browsing, needs_chromium
-from conftest import ROOT, Server
+from conftest import ROOT, Server, serving
 from playwright.sync_api import Browser
 
 pytestmark = needs_chromium
@@ -201,6 +202,34 @@ def test_a_file_that_is_no_subtitle_is_refused_in_words(visitor: Visitor, tmp_pa
     page = visitor.open("subtitles")
     page.set_input_files("#film", tmp_path / "film.srt")
     page.wait_for_selector("#film-problem:has-text('film.srt, line 2: the cue ends before it starts')")
+
+
+def test_a_voice_is_cloned_and_kept(browser: Browser, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "voices", tmp_path / "voices")
+    with serving(tmp_path / "log", TTS_VOICES=str(tmp_path / "voices")) as address:
+        if "/v1/tts" not in httpx.get(f"{address}/openapi.json").json()["paths"]:
+            pytest.skip("this server cannot clone yet: the page hides that part")
+        visitor = Visitor(browser, address)
+        page = visitor.open()
+        page.click("nav a[href='#clone']")
+        page.click("#clone-hear")
+        assert "sample" in page.inner_text("#clone-problem")
+        page.set_input_files("#sample", ROOT / "voices" / "rms.wav")
+        page.fill("#sample-text", (ROOT / "voices" / "rms.txt").read_text().strip())
+        page.click("#clone-hear")
+        page.wait_for_selector("#clone-told:has-text('Speaking')")
+        page.fill("#clone-name", "anna")
+        page.click("#clone-keep")
+        page.wait_for_selector("#clone-told:has-text('Kept')")
+        page.click("nav a[href='#speak']")
+        page.select_option("#voice", "anna")
+        visitor.say(SHORT)
+        visitor.wait("player.position > 0.1")
+        page.click("nav a[href='#clone']")
+        page.click("[aria-label='Remove voice anna']")
+        page.click("[aria-label='Remove voice anna for good']")
+        page.wait_for_selector("#voices:not(:has-text('anna'))")
+        visitor.leave()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
