@@ -74,9 +74,11 @@ def test_sound_is_heard_while_it_is_made_and_the_words_with_it(visitor: Visitor,
 def test_stop_frees_the_model(visitor: Visitor, own: Server) -> None:
     before = outcomes(own)
     visitor.open()
-    visitor.say(LONG * 10)
+    visitor.page.fill("#text", LONG * 10)
+    visitor.page.press("#text", "Control+Enter")
     visitor.wait("player.position > 0.1")
     visitor.page.keyboard.press("Escape")
+    assert visitor.page.evaluate("document.activeElement.id") == "text"
     assert visitor.page.inner_text("#go") == "Speak"
     for _ in range(100):
         after = outcomes(own)

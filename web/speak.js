@@ -11,7 +11,7 @@ const text = byId("text"), seek = byId("seek"), go = byId("go");
 const wave = new Waveform(byId("wave"));
 const words = new Words(byId("reading"), (seconds) => replay(seconds));
 export const player = new Player();
-let drawing = false;
+let drawing = false, wasWriting = false;
 export const speech = { ended: true, asked: null, fields: null, seed: null, seconds: 0, bytes: [], abort: null };
 
 /** The request's fields, without those that are left to the server. A seed is digits: it may be too long for a number. */
@@ -41,7 +41,7 @@ async function speak() {
   problem("");
   told("Asked");
   for (const id of ["first", "factor", "ahead", "underruns"]) byId(id).textContent = "–";
-  byId("sheet").classList.add("playing");
+  show();
   words.text(asked.text);
   buttons();
   try {
@@ -110,14 +110,23 @@ function halt() {
   rest();
 }
 
+/** The words in the place of the field; who wrote in it goes on writing afterwards. */
+function show() {
+  wasWriting = document.activeElement === text;
+  if (wasWriting) go.focus();
+  byId("sheet").classList.add("playing");
+}
+
 function rest() {
   byId("sheet").classList.remove("playing");
+  if (wasWriting && document.activeElement === go) text.focus();
+  wasWriting = false;
   buttons();
 }
 
 function replay(seconds) {
   problem("");
-  byId("sheet").classList.add("playing");
+  show();
   player.playFrom(seconds);
   buttons();
 }
