@@ -26,16 +26,16 @@ pytestmark = pytest.mark.skipif(
     not shutil.which("haproxy"), reason="haproxy is not installed (apt-get install haproxy)"
 )
 PLACES = 16
-SHORT = {"text": "A word or two.", "seed": 1}
-WAITING = {"text": "Long awaited, and then said.", "seed": 2, "steps": 40}
+SHORT: dict[str, Any] = {"text": "A word or two.", "seed": 1}
+WAITING: dict[str, Any] = {"text": "Long awaited, and then said.", "seed": 2, "steps": 40}
 """Its first sound is a fifth of a second of work away, and several wait for each other."""
-LONG = {"text": "The ship reached the island. " * 30, "seed": 3, "steps": 12}
+LONG: dict[str, Any] = {"text": "The ship reached the island. " * 30, "seed": 3, "steps": 12}
 
 
 class Pair:
     """Two servers and the proxy in front of them."""
 
-    def __init__(self, folder: Path, **environment: str):
+    def __init__(self, folder: Path, **environment: Any):
         paths: dict[str, Any] = {"PYTHONPATH": str(ROOT), "TTS_OUTPUTS": str(folder / "outputs")}
         self.servers = [
             Server(folder / f"log{n}", folder=WEIGHTLESS, TTS_MAX_WAITING=str(PLACES), **paths, **environment)
