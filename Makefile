@@ -39,6 +39,7 @@ voice-smoke: .venv/test
 
 figures: .venv/serve
 	$(BIN)/python -m bench.figures
+	$(BIN)/python -m bench.formats
 
 # Beside 1, 2 and 4 programs that only spin; BESIDE=FOLDER takes turns with another checkout.
 noisy: .venv/test
@@ -59,7 +60,7 @@ bench-install: .venv/bench build/bentoml/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/test: tests/requirements.txt train/requirements.txt .venv/serve
+.venv/test: tests/requirements.txt train/requirements.txt requirements-aac.txt .venv/serve
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
 

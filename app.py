@@ -1,4 +1,4 @@
-"""HTTP in, WAV bytes out: the routes, what is open while the server runs. Knows nothing of how speech is made.
+"""HTTP in, sound out: the routes, what is open while the server runs. Knows nothing of how speech is made.
 
 Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}' -o hello.wav
 """
@@ -87,7 +87,7 @@ async def status(request: Request) -> Response:
 
 
 async def result(request: Request) -> Response:
-    return AudioDownload(await request.state.jobs.result(request.path_params["id"]))
+    return AudioDownload(*await request.state.jobs.result(request.path_params["id"]))
 
 
 async def cancel(request: Request) -> Response:

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
 from server.version import VERSION
+from speech.formats import FORMATS
 from speech.request import FIELDS, kind
 
 NUMBER = {"type": "number"}
@@ -76,7 +77,8 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
         "async": {"type": "boolean", "default": False},
         "priority": {"enum": list(PRIORITY_DUE_SECONDS), "description": "with async only"},
     }
-    wav = {"description": "the speech", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+    audio = {format.content_type: {"schema": {"type": "string", "format": "binary"}} for format in FORMATS.values()}
+    sound = {"description": "the speech, in the format that was asked for", "content": audio}
     body = {"type": "object", "required": ["text"], "additionalProperties": False, "properties": speech | later}
     # A query string has no null: what is absent is absent.
     query = [
@@ -92,10 +94,10 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
             "/tts": {
                 "post": {
                     "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-                    "responses": {"200": wav, "202": _json("a job for later", JOB)}
+                    "responses": {"200": sound, "202": _json("a job for later", JOB)}
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 },
-                "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 401, 403, 404, 413, 500, 503)},
+                "get": {"parameters": query, "responses": {"200": sound} | _errors(400, 401, 403, 404, 413, 500, 503)},
             },
             "/tts/plan": {
                 "post": {
@@ -104,7 +106,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 }
             },
-            **_job_paths(wav),
+            **_job_paths(sound),
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
                 for path in ("/voices", "/v1/voices")
@@ -125,7 +127,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
     }
 
 
-def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
+def _job_paths(sound: dict[str, Any]) -> dict[str, Any]:
     job_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
     return {
         "/tts/status/{id}": {
@@ -137,7 +139,7 @@ def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
         "/tts/result/{id}": {
             "get": {
                 "parameters": [job_id],
-                "responses": {"200": wav, "206": wav} | _errors(400, 401, 403, 404, 409, 416, 503),
+                "responses": {"200": sound, "206": sound} | _errors(400, 401, 403, 404, 409, 416, 503),
             },
         },
         "/tts/{id}": {
@@ -156,6 +158,7 @@ BOUNDS = {
     "above": "exclusiveMinimum",
     "max_length": "maxLength",
     "pattern": "pattern",
+    "choices": "enum",
 }
 
 
