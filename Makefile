@@ -13,7 +13,7 @@ serve: .venv/serve
 sample: .venv/serve
 	$(BIN)/python tts_core.py "Good evening. The river is quiet tonight." docs/hello.wav --seed 1
 
-test: .venv/test lint
+test: .venv/test .venv/node lint
 	$(BIN)/python -m pytest
 
 # The long forms: minutes each.
@@ -62,6 +62,11 @@ bench-install: .venv/bench build/bentoml/installed
 
 .venv/test: tests/requirements.txt train/requirements.txt requirements-aac.txt .venv/serve
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# Where there is no npm, the tests of the openai package for Node are skipped.
+.venv/node: tests/node/package-lock.json .venv/serve
+	! command -v npm > /dev/null || npm ci --prefix tests/node --no-audit --no-fund --loglevel=error
 	touch $@
 
 .venv/bench: bench/requirements.txt .venv/serve

@@ -44,6 +44,10 @@ class Unauthorized(Exception):
     """The key is missing or wrong."""
 
 
+class UnknownModel(LookupError):
+    """No model of that name; the message lists those there are."""
+
+
 class ServerBusy(Exception):
     """As many listeners as this server takes."""
 
@@ -73,6 +77,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
     ForeignPage: Refusal(403, code="foreign_origin"),
     UnknownHost: Refusal(403, code="unknown_host"),
     UnknownVoice: Refusal(404, code="voice_not_found", param="voice"),
+    UnknownModel: Refusal(404, code="model_not_found", param="model"),
     UnknownJob: Refusal(404, code="job_not_found", param="id"),
     TooSlow: Refusal(408, close=True),
     NotFinished: Refusal(409, code="not_finished", param="id", retry_after=1),

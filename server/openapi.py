@@ -4,6 +4,7 @@ from dataclasses import MISSING, Field
 from typing import Any
 
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
+from server.openai_api import MAX_INPUT_CHARS
 from server.version import VERSION
 from speech.formats import FORMATS
 from speech.request import FIELDS, kind
@@ -107,6 +108,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                 }
             },
             **_job_paths(sound),
+            **_openai_paths(audio),
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
                 for path in ("/voices", "/v1/voices")
@@ -147,6 +149,40 @@ def _job_paths(sound: dict[str, Any]) -> dict[str, Any]:
                 "parameters": [job_id],
                 "responses": {"200": _json("cancelled or removed", JOB)} | _errors(401, 403, 404, 503),
             }
+        },
+    }
+
+
+def _openai_paths(audio: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's routes; what else a body has is passed over."""
+    voice = {"anyOf": [TEXT, {"type": "object", "required": ["id"], "properties": {"id": TEXT}}]}
+    body = {
+        "type": "object",
+        "required": ["input"],
+        "properties": {
+            "model": TEXT,
+            "input": {"type": "string", "minLength": 1, "maxLength": MAX_INPUT_CHARS, "pattern": r"\S"},
+            "voice": voice,
+            "response_format": {"enum": list(FORMATS), "default": "mp3"},
+            "speed": _schema(FIELDS["speed"]),
+            "stream_format": {"enum": ["audio", "sse"], "default": "audio"},
+        },
+    }
+    event = {"text/event-stream": {"schema": TEXT}}
+    sound = {"description": "the speech, or events that bring it", "content": audio | event}
+    model_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
+    told = {"200": _json("as OpenAI's", {"type": "object"})}
+    return {
+        "/v1/audio/speech": {
+            "post": {
+                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+                "responses": {"200": sound} | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
+            }
+        },
+        "/v1/models/{id}": {"get": {"parameters": [model_id], "responses": told | _errors(401, 403, 404)}},
+        **{
+            path: {"get": {"responses": told | _errors(401, 403)}}
+            for path in ("/v1/models", "/v1/audio/models", "/v1/audio/voices")
         },
     }
 

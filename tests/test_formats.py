@@ -240,7 +240,7 @@ import asyncio, sys
 from app import app
 async def start():
     async with app.router.lifespan_context(app):
-        print({"av", "server.openapi", "prometheus_client"} & set(sys.modules))
+        print({"av", "server.openai_api", "server.openapi", "prometheus_client"} & set(sys.modules))
 asyncio.run(start())
 """
     assert python(code) == "set()"
