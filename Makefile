@@ -4,7 +4,7 @@ PORT ?= 8000
 MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve sample test soak lint voice voice-smoke figures noisy bench bench-quick bench-install clean
+.PHONY: serve sample test soak clients-test lint voice voice-smoke figures noisy bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
@@ -19,6 +19,10 @@ test: .venv/test .venv/node lint
 # The long forms: minutes each.
 soak: .venv/test
 	$(BIN)/python -m pytest -m slow
+
+# Voice agents as clients: 0.8 GB, in an environment of their own.
+clients-test: .venv/test build/clients/installed
+	$(BIN)/python -m pytest tests/test_voice_agents.py
 
 # Style, form, types, walls, lengths.
 lint: .venv/test
@@ -67,6 +71,11 @@ bench-install: .venv/bench build/bentoml/installed
 # Where there is no npm, the tests of the openai package for Node are skipped.
 .venv/node: tests/node/package-lock.json .venv/serve
 	! command -v npm > /dev/null || npm ci --prefix tests/node --no-audit --no-fund --loglevel=error
+	touch $@
+
+build/clients/installed: tests/requirements-clients.txt .venv/serve
+	$(BIN)/python -m venv build/clients
+	build/clients/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-clients.txt
 	touch $@
 
 .venv/bench: bench/requirements.txt .venv/serve
