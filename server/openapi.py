@@ -168,7 +168,7 @@ def _openai_paths(audio: dict[str, Any]) -> dict[str, Any]:
             "stream_format": {"enum": ["audio", "sse"], "default": "audio"},
         },
     }
-    event = {"text/event-stream": {"schema": TEXT}}
+    event = {"text/event-stream": {"schema": {"type": "object", "required": ["data"], "properties": {"data": TEXT}}}}
     sound = {"description": "the speech, or events that bring it", "content": audio | event}
     model_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
     told = {"200": _json("as OpenAI's", {"type": "object"})}

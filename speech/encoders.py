@@ -88,7 +88,7 @@ class Flac:
 
     def write(self, pcm: bytes) -> bytes:
         data = self._encoder.write(pcm)
-        if self._begun:
+        if self._begun or not data:
             return data
         self._begun = True
         head = bytearray(data)
@@ -118,7 +118,7 @@ class Mp3:
 
     def write(self, pcm: bytes) -> bytes:
         data = self._encoder.write(pcm)
-        if self._begun:
+        if self._begun or not data:
             return data
         self._begun = True
         return self._info(data[:4]) + data[MP3_FRAME_BYTES:]
