@@ -4,7 +4,7 @@ PORT ?= 8000
 MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve sample test soak lint voice voice-smoke figures noisy bench bench-quick bench-install clean
+.PHONY: serve sample test soak clients-test lint voice voice-smoke figures noisy bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
@@ -13,12 +13,16 @@ serve: .venv/serve
 sample: .venv/serve
 	$(BIN)/python tts_core.py "Good evening. The river is quiet tonight." docs/hello.wav --seed 1
 
-test: .venv/test lint
+test: .venv/test .venv/node lint
 	$(BIN)/python -m pytest
 
 # The long forms: minutes each.
 soak: .venv/test
 	$(BIN)/python -m pytest -m slow
+
+# Voice agents as clients: 0.8 GB, in an environment of their own.
+clients-test: .venv/test build/clients/installed
+	$(BIN)/python -m pytest tests/test_voice_agents.py
 
 # Style, form, types, walls, lengths.
 lint: .venv/test
@@ -39,6 +43,7 @@ voice-smoke: .venv/test
 
 figures: .venv/serve
 	$(BIN)/python -m bench.figures
+	$(BIN)/python -m bench.formats
 
 # Beside 1, 2 and 4 programs that only spin; BESIDE=FOLDER takes turns with another checkout.
 noisy: .venv/test
@@ -59,8 +64,18 @@ bench-install: .venv/bench build/bentoml/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/test: tests/requirements.txt train/requirements.txt .venv/serve
+.venv/test: tests/requirements.txt train/requirements.txt requirements-aac.txt .venv/serve
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+# Where there is no npm, the tests of the openai package for Node are skipped.
+.venv/node: tests/node/package-lock.json .venv/serve
+	! command -v npm > /dev/null || npm ci --prefix tests/node --no-audit --no-fund --loglevel=error
+	touch $@
+
+build/clients/installed: tests/requirements-clients.txt .venv/serve
+	$(BIN)/python -m venv build/clients
+	build/clients/bin/pip install --quiet --disable-pip-version-check -r tests/requirements-clients.txt
 	touch $@
 
 .venv/bench: bench/requirements.txt .venv/serve

@@ -1,4 +1,4 @@
-"""HTTP in, WAV bytes out: the routes, what is open while the server runs. Knows nothing of how speech is made.
+"""HTTP in, sound out: the routes, what is open while the server runs. Knows nothing of how speech is made.
 
 Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}' -o hello.wav
 """
@@ -87,7 +87,7 @@ async def status(request: Request) -> Response:
 
 
 async def result(request: Request) -> Response:
-    return AudioDownload(await request.state.jobs.result(request.path_params["id"]))
+    return AudioDownload(*await request.state.jobs.result(request.path_params["id"]))
 
 
 async def cancel(request: Request) -> Response:
@@ -168,6 +168,39 @@ async def describe(request: Request) -> Response:
     return JSONResponse(description(settings.max_chars, bool(settings.api_key)))
 
 
+# OpenAI's words. Whoever starts does not wait for them either.
+
+
+async def openai_speech(request: Request) -> ASGIApp:
+    from server.openai_api import OpenAISpeech
+
+    return OpenAISpeech(request)
+
+
+async def openai_models(request: Request) -> Response:
+    from server.openai_api import list_models
+
+    return list_models(request)
+
+
+async def openai_model(request: Request) -> Response:
+    from server.openai_api import show_model
+
+    return show_model(request)
+
+
+async def openai_audio_models(request: Request) -> Response:
+    from server.openai_api import list_audio_models
+
+    return list_audio_models(request)
+
+
+async def openai_audio_voices(request: Request) -> Response:
+    from server.openai_api import list_audio_voices
+
+    return list_audio_voices(request)
+
+
 async def ready(request: Request) -> Response:
     # The socket opens after start-up: before that, connections are refused. Without a place for jobs speech goes on.
     problem = request.state.jobs.storage_problem
@@ -184,7 +217,8 @@ async def index(request: Request) -> Response:
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
         f"voices: {', '.join(request.state.tts.voices)}\n"
         "routes: POST /tts, GET /tts?text=, POST /tts/plan, /tts/status/ID, /tts/result/ID, "
-        "/voices, /health, /ready, /metrics, /stats, /openapi.json; for browsers: / and /docs\n",
+        "/voices, /health, /ready, /metrics, /stats, /openapi.json; OpenAI's: POST /v1/audio/speech, /v1/models; "
+        "for browsers: / and /docs\n",
         headers={"vary": "accept"},
     )
 
@@ -215,6 +249,11 @@ app = Starlette(
         Route("/cues", read_cues, methods=["POST"]),
         Route("/voices", list_voices),
         Route("/v1/voices", list_voices),
+        Route("/v1/audio/speech", openai_speech, methods=["POST"]),
+        Route("/v1/audio/voices", openai_audio_voices),
+        Route("/v1/audio/models", openai_audio_models),
+        Route("/v1/models", openai_models),
+        Route("/v1/models/{id}", openai_model),
         Route("/health", health),
         Route("/ready", ready),
         Route("/metrics", metrics),

@@ -28,6 +28,7 @@ from engine.weights import ModelUnavailable
 from engine.word_times import Timing, timing
 from speech import audio
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE
+from speech.formats import FORMATS, encoded, named_by
 from speech.reading.language import language_of
 from speech.reading.passages import Passage, joined, read
 from speech.request import DEFAULT_VOICE, BadSpeech, Speech, UnknownVoice
@@ -292,7 +293,7 @@ def _voice_files(folder: Path) -> dict[str, Path]:
 
 def _command() -> argparse.ArgumentParser:
     """An option for each field of Speech, and the server's settings."""
-    command = argparse.ArgumentParser(description="Speak a text into a WAV file.")
+    command = argparse.ArgumentParser(description="Speak a text into a sound file.")
     command.add_argument("text")
     command.add_argument("file", type=Path)
     for field in fields(Speech):
@@ -302,6 +303,7 @@ def _command() -> argparse.ArgumentParser:
         how: dict[str, Any] = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         meaning = field.metadata.get("meaning")
         command.add_argument(f"--{field.name.replace('_', '-')}", default=field.default, help=meaning, **how)
+    command.set_defaults(format=None)  # by the file's suffix
     for option, default, meaning in (
         ("model", str(EMBEDDED_MODEL), "a checkpoint folder or a preset's name"),
         ("voices", str(VOICES), "a folder of sound files with their transcripts"),
@@ -324,6 +326,7 @@ def main() -> None:
     chosen = _command().parse_args()
     file: Path = chosen.file
     try:
+        chosen.format = chosen.format or named_by(file)
         speech = Speech(**{field.name: getattr(chosen, field.name) for field in fields(Speech)})
         _check_writable(file)
         tts = TTS(chosen.model, Path(chosen.voices), chosen.device)
@@ -333,9 +336,8 @@ def main() -> None:
     try:
         # The bytes that the server sends.
         with file.open("wb") as out:
-            out.write(audio.wav_header(plan.samples))
-            for samples in tts.samples(plan):
-                out.write(audio.pcm16(samples))
+            for part in encoded(tts.samples(plan), FORMATS[speech.format], plan.samples):
+                out.write(part.data if part else b"")
     except (OSError, RuntimeError) as error:
         if file.is_file():  # not a device
             file.unlink()

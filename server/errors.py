@@ -17,7 +17,11 @@ MAX_ECHO = 80
 
 
 class TooLarge(ValueError):
-    """A text or body over its limit."""
+    """A text or body over its limit; `field` names the text."""
+
+    def __init__(self, message: str, field: str = "text"):
+        super().__init__(message)
+        self.field = field
 
 
 class TooSlow(Exception):
@@ -38,6 +42,10 @@ class UnknownHost(Exception):
 
 class Unauthorized(Exception):
     """The key is missing or wrong."""
+
+
+class UnknownModel(LookupError):
+    """No model of that name; the message lists those there are."""
 
 
 class ServerBusy(Exception):
@@ -69,10 +77,11 @@ REFUSALS: dict[type[Exception], Refusal] = {
     ForeignPage: Refusal(403, code="foreign_origin"),
     UnknownHost: Refusal(403, code="unknown_host"),
     UnknownVoice: Refusal(404, code="voice_not_found", param="voice"),
+    UnknownModel: Refusal(404, code="model_not_found", param="model"),
     UnknownJob: Refusal(404, code="job_not_found", param="id"),
     TooSlow: Refusal(408, close=True),
     NotFinished: Refusal(409, code="not_finished", param="id", retry_after=1),
-    TooLarge: Refusal(413, param="text", close=True),
+    TooLarge: Refusal(413, close=True),
     NotJSON: Refusal(415, close=True),
     ServerBusy: Refusal(503, "server_error", code="full"),
     ShuttingDown: Refusal(503, "server_error", code="stopping", retry_after=10),

@@ -4,7 +4,9 @@ from dataclasses import MISSING, Field
 from typing import Any
 
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
+from server.openai_api import MAX_INPUT_CHARS
 from server.version import VERSION
+from speech.formats import FORMATS
 from speech.request import FIELDS, kind
 
 NUMBER = {"type": "number"}
@@ -99,7 +101,8 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
         "async": {"type": "boolean", "default": False},
         "priority": {"enum": list(PRIORITY_DUE_SECONDS), "description": "with async only"},
     }
-    wav = {"description": "the speech", "content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+    audio = {format.content_type: {"schema": {"type": "string", "format": "binary"}} for format in FORMATS.values()}
+    sound = {"description": "the speech, in the format that was asked for", "content": audio}
     body = {"type": "object", "required": ["text"], "additionalProperties": False, "properties": speech | later}
     # A query string has no null: what is absent is absent.
     query = [
@@ -115,10 +118,10 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
             "/tts": {
                 "post": {
                     "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-                    "responses": {"200": wav, "202": _json("a job for later", JOB)}
+                    "responses": {"200": sound, "202": _json("a job for later", JOB)}
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 },
-                "get": {"parameters": query, "responses": {"200": wav} | _errors(400, 401, 403, 404, 413, 500, 503)},
+                "get": {"parameters": query, "responses": {"200": sound} | _errors(400, 401, 403, 404, 413, 500, 503)},
             },
             "/tts/plan": {
                 "post": {
@@ -127,8 +130,9 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 }
             },
-            **_job_paths(wav),
+            **_job_paths(sound),
             "/cues": _cues_path(),
+            **_openai_paths(audio),
             **{
                 path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
                 for path in ("/voices", "/v1/voices", "/stats")
@@ -149,7 +153,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
     }
 
 
-def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
+def _job_paths(sound: dict[str, Any]) -> dict[str, Any]:
     job_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
     return {
         "/tts/status/{id}": {
@@ -161,7 +165,7 @@ def _job_paths(wav: dict[str, Any]) -> dict[str, Any]:
         "/tts/result/{id}": {
             "get": {
                 "parameters": [job_id],
-                "responses": {"200": wav, "206": wav} | _errors(400, 401, 403, 404, 409, 416, 503),
+                "responses": {"200": sound, "206": sound} | _errors(400, 401, 403, 404, 409, 416, 503),
             },
         },
         "/tts/jobs": {
@@ -191,6 +195,40 @@ def _cues_path() -> dict[str, Any]:
     }
 
 
+def _openai_paths(audio: dict[str, Any]) -> dict[str, Any]:
+    """OpenAI's routes; what else a body has is passed over."""
+    voice = {"anyOf": [TEXT, {"type": "object", "required": ["id"], "properties": {"id": TEXT}}]}
+    body = {
+        "type": "object",
+        "required": ["input"],
+        "properties": {
+            "model": TEXT,
+            "input": {"type": "string", "minLength": 1, "maxLength": MAX_INPUT_CHARS, "pattern": r"\S"},
+            "voice": voice,
+            "response_format": {"enum": list(FORMATS), "default": "mp3"},
+            "speed": _schema(FIELDS["speed"]),
+            "stream_format": {"enum": ["audio", "sse"], "default": "audio"},
+        },
+    }
+    event = {"text/event-stream": {"schema": {"type": "object", "required": ["data"], "properties": {"data": TEXT}}}}
+    sound = {"description": "the speech, or events that bring it", "content": audio | event}
+    model_id = {"name": "id", "in": "path", "required": True, "schema": TEXT}
+    told = {"200": _json("as OpenAI's", {"type": "object"})}
+    return {
+        "/v1/audio/speech": {
+            "post": {
+                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+                "responses": {"200": sound} | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
+            }
+        },
+        "/v1/models/{id}": {"get": {"parameters": [model_id], "responses": told | _errors(401, 403, 404)}},
+        **{
+            path: {"get": {"responses": told | _errors(401, 403)}}
+            for path in ("/v1/models", "/v1/audio/models", "/v1/audio/voices")
+        },
+    }
+
+
 TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 BOUNDS = {
     "minimum": "minimum",
@@ -198,6 +236,7 @@ BOUNDS = {
     "above": "exclusiveMinimum",
     "max_length": "maxLength",
     "pattern": "pattern",
+    "choices": "enum",
 }
 
 

@@ -4,6 +4,8 @@ import asyncio
 import json
 import re
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -27,17 +29,41 @@ def request_id(headers: Headers) -> str:
     return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(6)
 
 
-async def read_speech(request: Request, max_chars: int) -> tuple[Speech, str | None]:
-    """What to say, and a priority if it is for later. Raises BadSpeech, TooLarge and ClientDisconnect."""
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """What a reply puts around the pieces of a sound file, where it is more than their bytes in a row."""
+
+    content_type: str
+    part: Callable[[bytes], bytes]
+    end: Callable[[int], bytes]
+    """What comes last, after so many samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request for speech asks for."""
+
+    speech: Speech
+    priority: str | None = None
+    """Of a job: speech for later."""
+    framing: Framing | None = None
+
+
+async def read_speech(request: Request) -> Asked:
+    """Raises BadSpeech, TooLarge, TooSlow, NotJSON and ClientDisconnect, as every reader of requests for speech."""
+    max_chars = request.state.settings.max_chars
     if request.method != "POST":
-        return _speech(
-            {name: parse(name, text) if name in FIELDS else text for name, text in request.query_params.items()},
-            max_chars,
-        ), None
-    _check_browser(request)
-    wanted = _json_object(await _body(request, max_chars))
+        query = request.query_params.items()
+        return Asked(_speech({name: parse(name, text) if name in FIELDS else text for name, text in query}, max_chars))
+    wanted = await json_object(request, max_chars)
     priority = _priority(wanted.pop("async", False), wanted.pop("priority", None))
-    return _speech(wanted, max_chars), priority
+    return Asked(_speech(wanted, max_chars), priority)
+
+
+async def json_object(request: Request, max_chars: int, other_bytes: int = OTHER_FIELDS_BYTES) -> dict[str, Any]:
+    """The body, of at most so many characters of text and so many bytes of other fields."""
+    _check_browser(request)
+    return _json_object(await _body(request, max_chars, JSON_BYTES_PER_CHARACTER * max_chars + other_bytes))
 
 
 def _check_browser(request: Request) -> None:
@@ -48,8 +74,7 @@ def _check_browser(request: Request) -> None:
         raise NotJSON("a browser must send content-type: application/json")
 
 
-async def _body(request: Request, max_chars: int) -> bytes:
-    most = JSON_BYTES_PER_CHARACTER * max_chars + OTHER_FIELDS_BYTES
+async def _body(request: Request, max_chars: int, most: int) -> bytes:
     return await read_body(request, most, f"send the text in parts of at most {max_chars} characters")
 
 

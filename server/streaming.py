@@ -5,7 +5,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,11 +16,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from server.errors import REFUSALS, ServerBusy
 from server.planning import planned, told
-from server.requests import read_speech, request_id
+from server.requests import Asked, read_speech, request_id
 from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
 from server.settings import Settings
 from server.stats import Listener, Stats
-from speech.audio import SAMPLE_RATE, WAV_HEADER_BYTES, pcm16, wav_header
+from speech.audio import SAMPLE_RATE
+from speech.formats import FORMATS, encoded
 from speech.request import Speech
 
 if TYPE_CHECKING:
@@ -36,9 +37,15 @@ class SpeechResponse:
 
     Whatever becomes of it is counted here, once. One line in the log for a speech, without the text."""
 
-    def __init__(self, request: Request, plan_alone: bool = False):
-        """`plan_alone`: what would be spoken is told, and when each word of it; a job's is that of a listener."""
-        self._request, self._plan_alone = request, plan_alone
+    def __init__(
+        self,
+        request: Request,
+        read: Callable[[Request], Awaitable[Asked]] = read_speech,
+        plan_alone: bool = False,
+    ):
+        """`read`: what the request asks for, in the route's own words. `plan_alone`: what would be spoken is told, and
+        when each word of it; a job's is that of a listener."""
+        self._request, self._read, self._plan_alone = request, read, plan_alone
         self._settings: Settings = request.state.settings
         self._tts: TTS = request.state.tts
         self._scheduler: Scheduler = request.state.scheduler
@@ -54,12 +61,13 @@ class SpeechResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         outcome, speech = "failed", None
         try:
-            speech, priority = await read_speech(self._request, self._settings.max_chars)
-            if priority is None or self._plan_alone:
-                outcome = await self._serve(speech, receive, send)
+            asked = await self._read(self._request)
+            speech = asked.speech
+            if asked.priority is None or self._plan_alone:
+                outcome = await self._serve(asked, receive, send)
             else:
                 async with _while_connected(receive):
-                    job = await self._request.state.jobs.accept(speech, priority)
+                    job = await self._request.state.jobs.accept(speech, asked.priority)
                 outcome = "queued"  # it is on disk, whoever still hears so
                 location = f"{scope.get('root_path', '')}/tts/status/{job['request_id']}"
                 accepted = JSONResponse(job, 202, {"location": location})
@@ -88,7 +96,7 @@ class SpeechResponse:
             return outcome
         return "completed" if self._owes_nothing else "disconnected"
 
-    async def _serve(self, speech: Speech, receive: Receive, send: Send) -> str:
+    async def _serve(self, asked: Asked, receive: Receive, send: Send) -> str:
         """What became of it. Raises ClientDisconnect as soon as the client has left, and ServerBusy."""
         most = self._settings.max_waiting
         if self._stats.listening >= most:
@@ -97,56 +105,61 @@ class SpeechResponse:
         with self._stats.listener(self._id) as self._served:
             async with _while_connected(receive):
                 who = BackgroundTask() if head or self._plan_alone else self._playback
-                plan = await planned(self._scheduler, self._tts, speech, who)
+                plan = await planned(self._scheduler, self._tts, asked.speech, who)
                 if self._plan_alone:
-                    timing = await self._scheduler.result(self._tts.timing(plan, speech.text), who)
+                    timing = await self._scheduler.result(self._tts.timing(plan, asked.speech.text), who)
                     await JSONResponse(told(plan, timing))(self._request.scope, receive, send)
                     return "completed"
                 if head:
-                    await send(self._start(plan))
+                    await send(self._start(plan, asked))
                     self._owes_nothing = True
                     await send({"type": "http.response.body", "body": b""})
                     return "completed"
                 self._served.pending_seconds = plan.seconds
                 try:
-                    return await self._play(plan, send)
+                    return await self._play(plan, asked, send)
                 except (ClientDisconnect, asyncio.CancelledError):
                     share = self._served.pending_seconds / plan.seconds
                     self._stats.cancelled_steps += share * len(plan.chunks) * plan.steps
                     raise
 
-    async def _play(self, plan: "Plan", send: Send) -> str:
-        unsent = plan.samples
-        async with contextlib.aclosing(self._scheduler.drive(self._tts.speak(plan), self._playback)) as pieces:
-            async for samples in pieces:
-                if samples is None:
+    async def _play(self, plan: "Plan", asked: Asked, send: Send) -> str:
+        framing, unsent, unheard = asked.framing, plan.samples, 0
+        pieces = encoded(self._tts.speak(plan), FORMATS[asked.speech.format], plan.samples)
+        async with contextlib.aclosing(self._scheduler.drive(pieces, self._playback)) as parts:
+            async for part in parts:
+                unheard += part.samples if part else 0
+                if not part or not part.data:  # an encoder may keep the first samples back
                     continue
-                seconds = len(samples) / SAMPLE_RATE
-                body = pcm16(samples)
                 if not self._served.sent_seconds:
                     self._first_audio = time.perf_counter() - self._began
                     self._stats.first_audio.add(self._first_audio)
-                    body = wav_header(plan.samples) + body
-                    await send(self._start(plan))
+                    await send(self._start(plan, asked))
+                seconds = unheard / SAMPLE_RATE
                 self._served.sent_seconds += seconds
                 self._served.pending_seconds -= seconds
                 self._stats.audio_seconds += seconds
                 self._stats.underruns += self._playback.sent(seconds)
                 self._served.plays_until = self._playback.deadline
-                await self._hand_over(send, body)
-                unsent -= len(samples)
+                await self._hand_over(send, framing.part(part.data) if framing else part.data)
+                unsent, unheard = unsent - unheard, 0
                 self._owes_nothing = not unsent
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        end = framing.end(plan.samples) if framing else b""
+        await send({"type": "http.response.body", "body": end, "more_body": False})
         return "completed"
 
-    def _start(self, plan: "Plan") -> Message:
+    def _start(self, plan: "Plan", asked: Asked) -> Message:
+        format = FORMATS[asked.speech.format]
         headers = {
-            "content-type": "audio/wav",
-            "content-length": str(WAV_HEADER_BYTES + 2 * plan.samples),
+            "content-type": format.content_type,
             "x-seed": str(plan.seed),
             "x-audio-duration": f"{plan.seconds:.3f}",
             "x-request-id": self._id,
         }
+        if asked.framing:
+            headers["content-type"] = asked.framing.content_type
+        elif format.size:
+            headers["content-length"] = str(format.size(plan.samples))
         if plan.unspoken:
             headers["x-unspoken"] = quote(" ".join(plan.unspoken)[:MAX_UNSPOKEN_CHARS])
         return {"type": "http.response.start", "status": 200, "headers": Headers(headers).raw}

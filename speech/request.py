@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, get_args
 
+from speech.formats import FORMATS
 from speech.text import clean, control_character
 
 DEFAULT_VOICE = "default"
@@ -32,10 +33,11 @@ def takes(
     above: float | None = None,
     max_length: int | None = None,
     pattern: str | None = None,
+    choices: tuple[str, ...] | None = None,
 ) -> dict[str, Any]:
     """A field's metadata: from `minimum` (or above `above`) to `maximum`. Queries and OpenAPI are made from it."""
     bounds = {"minimum": minimum, "maximum": maximum, "above": above, "max_length": max_length}
-    return {"meaning": meaning, "pattern": pattern} | bounds
+    return {"meaning": meaning, "pattern": pattern, "choices": choices} | bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Speech:
             "absent: the server's choice"
         ),
     )
+    format: str = field(default="wav", metadata=takes("of the sound that is sent", choices=tuple(FORMATS)))
 
     def __post_init__(self) -> None:
         for name, one in FIELDS.items():
@@ -85,6 +88,9 @@ class Speech:
             raise BadSpeech(f"text has the control or half character U+{ord(stray):04X}; leave it out", "text")
         if not clean(self.text):
             raise BadSpeech("text is empty", "text")
+        needed = FORMATS[self.format].needs
+        if needed is not None and not FORMATS[self.format].available:
+            raise BadSpeech(f"format {self.format} needs the package {needed}; see docs/http-api.md#formats", "format")
 
 
 FIELDS: dict[str, Field[Any]] = {one.name: one for one in fields(Speech)}
@@ -116,6 +122,8 @@ def _check(one: Field[Any], value: Any) -> None:
         raise BadSpeech(f"{one.name} must be {_KINDS[wanted]}{_range(rule)}", one.name)
     if rule["max_length"] is not None and len(value) > rule["max_length"]:
         raise BadSpeech(f"{one.name} must have at most {rule['max_length']} characters", one.name)
+    if rule["choices"] is not None and value not in rule["choices"]:
+        raise BadSpeech(f"{one.name} must be one of {', '.join(rule['choices'])}", one.name)
     if rule["pattern"] is not None and not re.fullmatch(rule["pattern"], value):
         raise BadSpeech(f"{one.name} must be {rule['meaning'].split(';')[0]}", one.name)
 

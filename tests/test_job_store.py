@@ -58,7 +58,7 @@ def all_done(store: JobStore, count: int, seconds: float = 30) -> None:
 
 
 def audio(store: JobStore, job: Job) -> bytes:
-    with store.open_audio(job.id) as file:
+    with store.open_audio(job.id)[0] as file:
         return file.read()
 
 
@@ -316,7 +316,7 @@ def test_audio_that_is_removed_while_it_is_read_is_read_to_its_end(store: JobSto
     file.write(b"sound")
     file.keep()
     assert store.complete(job, 1)
-    with store.open_audio(job.id) as whole:
+    with store.open_audio(job.id)[0] as whole:
         assert not store.cancel(job.id)
         assert whole.read() == b"sound"
     with pytest.raises(UnknownJob):

@@ -58,7 +58,7 @@ def test_a_job_is_spoken_as_a_listener_would_hear_it(client: httpx.Client, outpu
     assert status["status"] == "completed" and status["progress"] == 1 and status["priority"] == "high"
     result = status["result"]
     assert result["output_path"] == f"{job}.wav", "relative: where the server keeps it is its own affair"
-    assert set(result) == {"output_path", "url", "sample_rate", "duration", "processing_time"}
+    assert set(result) == {"output_path", "format", "url", "sample_rate", "duration", "processing_time"}
     audio = client.get(result["url"])
     assert audio.headers["content-type"] == "audio/wav"
     assert (

@@ -6,13 +6,15 @@ from typing import Any, BinaryIO
 from starlette.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
+from speech.formats import FORMATS
+
 
 class AudioDownload(FileResponse):
-    """A WAV file with ranges. The file is closed when the reply is over."""
+    """A sound file with ranges. It is closed when the reply is over."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO, format: str):
         self._file = file
-        super().__init__("", media_type="audio/wav", stat_result=os.fstat(file.fileno()))
+        super().__init__("", media_type=FORMATS[format].content_type, stat_result=os.fstat(file.fileno()))
 
     @property
     def path(self) -> Any:

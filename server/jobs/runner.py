@@ -26,7 +26,8 @@ from server.scheduler import BackgroundTask, Scheduler
 from server.settings import Settings
 from server.stats import Stats
 from server.system_load import SystemLoad
-from speech.audio import SAMPLE_RATE, pcm16, wav_header
+from speech.audio import SAMPLE_RATE
+from speech.formats import FORMATS, encoded
 from speech.request import BadSpeech, Speech, UnknownVoice
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ class Jobs:
         settled = replace(speech, seed=plan.seed, steps=plan.steps, cfg_strength=plan.cfg_strength)
         asked, now = json.dumps(asdict(settled)), time.time()
         due = now + PRIORITY_DUE_SECONDS[priority]
-        job = Job(uuid.uuid4().hex, asked, plan.voice.fingerprint, priority, now, due, plan.samples)
+        job = Job(
+            uuid.uuid4().hex, asked, plan.voice.fingerprint, priority, now, due, plan.samples, format=settled.format
+        )
         abandoned = threading.Event()
         try:
             place = await self._changed(self._store.accept, job, abandoned)
@@ -121,8 +124,8 @@ class Jobs:
         """As `status`, of the next ones and the last ones. Raises JobStorageError."""
         return [self._told(job, place) for job, place in await self._stored(self._store.listed)]
 
-    async def result(self, job_id: str) -> BinaryIO:
-        """The audio, open: it can be read to its end whatever becomes of the job. Raises UnknownJob, NotFinished."""
+    async def result(self, job_id: str) -> tuple[BinaryIO, str]:
+        """The audio, open to its end whatever becomes of the job, and its format. Raises UnknownJob, NotFinished."""
         return await self._stored(self._store.open_audio, job_id)
 
     async def cancel(self, job_id: str) -> dict[str, object]:
@@ -285,21 +288,22 @@ class Jobs:
     async def _speak(self, job: Job, work: _Work) -> float:
         """The audio, complete and on disk; seconds it took."""
         began = told = time.monotonic()
-        plan = await self._scheduler.result(self._tts.planning(self._promised(job)), work.task)
+        speech = self._promised(job)
+        plan = await self._scheduler.result(self._tts.planning(speech), work.task)
         if plan.samples != job.samples:
             seconds = job.samples / SAMPLE_RATE
             raise BadSpeech(f"this server reads it in {plan.seconds:.3f} s, and {seconds:.3f} s were promised")
         made = 0
+        pieces = encoded(self._tts.speak(plan), FORMATS[speech.format], plan.samples)
         file = await self._stored(self._store.begin_audio, job)
         try:
-            await self._stored(file.write, wav_header(plan.samples))
-            async with contextlib.aclosing(self._scheduler.drive(self._tts.speak(plan), work.task)) as pieces:
-                async for samples in pieces:
+            async with contextlib.aclosing(self._scheduler.drive(pieces, work.task)) as parts:
+                async for part in parts:
                     work.last_slot = time.monotonic()
-                    if samples is not None:
-                        await self._stored(file.write, pcm16(samples))
-                        made += len(samples)
-                        self._stats.audio_seconds += len(samples) / SAMPLE_RATE
+                    if part is not None:
+                        await self._stored(file.write, part.data)
+                        made += part.samples
+                        self._stats.audio_seconds += part.samples / SAMPLE_RATE
                     if time.monotonic() - told > POLL_SECONDS:
                         told = time.monotonic()
                         if not await self._stored(self._store.progress, job, made):

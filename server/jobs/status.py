@@ -27,7 +27,8 @@ def job_status(job: Job, place: int | None, blocked_reason: str | None) -> dict[
         status["blocked_reason"] = blocked_reason
     if job.state == "completed":
         status["result"] = {
-            "output_path": f"{job.id}.wav",
+            "output_path": job.file_name,
+            "format": job.format,
             "url": f"/tts/result/{job.id}",
             "sample_rate": SAMPLE_RATE,
             "duration": round(job.samples / SAMPLE_RATE, 3),

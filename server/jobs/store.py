@@ -9,6 +9,7 @@ process holds (see claims.py). Every call blocks, and raises JobStorageError whe
 import contextlib
 import itertools
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -28,9 +29,9 @@ some day."""
 MAX_LISTED = 100
 STATES = "queued", "processing", "completed", "failed", "cancelled"
 
-# A table of the first version (its user_version is 0) has all but the last column.
+# A table of the first version (its user_version is 0) has all but the last two columns.
 VERSION, SCHEMA = (
-    2,
+    3,
     """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, speech TEXT NOT NULL, priority TEXT NOT NULL, state TEXT NOT NULL, owner TEXT,
@@ -39,8 +40,11 @@ CREATE TABLE IF NOT EXISTS jobs (
     failures INTEGER NOT NULL DEFAULT 0, error TEXT
 );
 CREATE INDEX IF NOT EXISTS jobs_in_order ON jobs (state, due, created, id);
-ALTER TABLE jobs ADD COLUMN voice TEXT""",
+ALTER TABLE jobs ADD COLUMN voice TEXT;
+ALTER TABLE jobs ADD COLUMN format TEXT NOT NULL DEFAULT 'wav'""",
 )
+SOUND_FILE = re.compile(r"((?P<job>[0-9a-f]{32})(-[0-9a-f]+)?|probe-[0-9a-f]+)\.\w+(?P<part>\.part)?")
+"""Our own: whatever else lies in the folder is left alone."""
 
 
 class UnknownJob(LookupError):
@@ -74,9 +78,16 @@ class Job:
     failures: int = 0
     error: str | None = None
     owner: str | None = None
+    format: str = "wav"
+    """Of its audio, and the suffix of that file."""
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.id}.{self.format}"
 
 
 COLUMNS = ", ".join(field.name for field in fields(Job))
+EVERY = f"SELECT {COLUMNS} FROM jobs"
 
 
 class JobStore:
@@ -108,7 +119,7 @@ class JobStore:
 
     def find(self, job_id: str) -> Job:
         """Raises UnknownJob."""
-        found = self._table.read(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", job_id)
+        found = self._table.read(f"{EVERY} WHERE id = ?", job_id)
         if not found:
             hours = self._keep_seconds / 3600
             raise UnknownJob(f"there is no job {job_id[:40]!r}; finished ones are kept for {hours:g} hours")
@@ -130,8 +141,10 @@ class JobStore:
         jobs = [Job(**dict(row)) for rows in found for row in rows]
         return [(job, next(places) if job.state == "queued" else None) for job in jobs]
 
-    def open_audio(self, job_id: str) -> BinaryIO:
-        """Once open it can be read to its end, whatever becomes of the job. Raises UnknownJob, NotFinished."""
+    def open_audio(self, job_id: str) -> tuple[BinaryIO, str]:
+        """And its format. Once open it can be read to its end, whatever becomes of the job.
+
+        Raises UnknownJob, NotFinished."""
         job = self.find(job_id)
         if job.state in ("queued", "processing"):
             raise NotFinished(f"job {job_id} is {job.state}; ask /tts/status/{job_id}")
@@ -139,17 +152,17 @@ class JobStore:
             raise UnknownJob(f"job {job_id} has no audio: it is {job.state}{f': {job.error}' if job.error else ''}")
         with storage_errors():
             try:
-                return self._audio(job_id).open("rb")
+                return (self.folder / job.file_name).open("rb"), job.format
             except FileNotFoundError:
                 raise UnknownJob(f"the audio of job {job_id} was removed") from None
 
     def cancel(self, job_id: str) -> bool:
         """True where an unfinished job was cancelled; a finished one is removed with its audio. Raises UnknownJob."""
-        self.find(job_id)
+        job = self.find(job_id)
         change = "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state IN ('queued', 'processing')"
         if self._table.write(lambda table: table.execute(change, [time.time(), job_id]).rowcount):
             return True
-        self._remove([job_id])
+        self._remove([job])
         return False
 
     def counts(self) -> dict[str, int]:
@@ -223,52 +236,46 @@ class JobStore:
         oldest = time.time() - self._keep_seconds
         if not self._table.exists():
             return
-        self._remove([row["id"] for row in self._table.read("SELECT id FROM jobs WHERE finished < ?", oldest)])
+        self._remove([Job(**dict(row)) for row in self._table.read(f"{EVERY} WHERE finished < ?", oldest)])
         with storage_errors():
-            files = [
-                *self.folder.glob("*.wav.part"),
-                *self.folder.glob("*.wav"),
-            ]  # before the rows: these are told first
-            rows = self._table.read("SELECT id, owner FROM jobs WHERE state = 'processing'")
-            making = {self._part(row["id"], row["owner"]) for row in rows}
+            files = list(self.folder.iterdir())  # before the rows: these are told first
+            making = {self._part(Job(**dict(row))) for row in self._table.read(f"{EVERY} WHERE state = 'processing'")}
             known = {row["id"] for row in self._table.read("SELECT id FROM jobs")}
             for file in files:
-                with contextlib.suppress(FileNotFoundError):
-                    nobodys = file not in making if file.suffix == ".part" else file.stem not in known
-                    # Sound of an unknown job may be another table's: it is kept as long as any.
-                    if nobodys and (file.suffix == ".part" or file.stat().st_mtime < oldest):
-                        file.unlink()
+                ours = SOUND_FILE.fullmatch(file.name)
+                if ours and (file not in making if ours["part"] else ours["job"] not in known):
+                    with contextlib.suppress(FileNotFoundError):
+                        # Sound of an unknown job may be another table's: it is kept as long as any.
+                        if ours["part"] or file.stat().st_mtime < oldest:
+                            file.unlink()
         self._owners.tidy()
 
-    def _remove(self, job_ids: list[str]) -> None:
+    def _remove(self, jobs: list[Job]) -> None:
         """Finished jobs, the audio first: a kill in between leaves a job without audio, and no audio without a job."""
         with storage_errors():
-            for job_id in job_ids:
-                self._audio(job_id).unlink(missing_ok=True)
-        if job_ids:
+            for job in jobs:
+                (self.folder / job.file_name).unlink(missing_ok=True)
+        if jobs:
             sql = "DELETE FROM jobs WHERE id = ? AND state IN ('completed', 'failed', 'cancelled')"
-            self._table.write(lambda table: table.executemany(sql, [(job_id,) for job_id in job_ids]))
+            self._table.write(lambda table: table.executemany(sql, [(job.id,) for job in jobs]))
 
     def begin_audio(self, job: Job) -> "PartFile":
-        return PartFile(self._part(job.id, job.owner), self._audio(job.id))
+        return PartFile(self._part(job), self.folder / job.file_name)
 
     def discard_audio(self, job: Job) -> None:
         """What is left of a job that this process gives up: nothing, unless it is completed."""
         with contextlib.suppress(JobStorageError, UnknownJob), storage_errors():
-            self._part(job.id, job.owner).unlink(missing_ok=True)
+            self._part(job).unlink(missing_ok=True)
             if self.find(job.id).state in ("cancelled", "failed"):
-                self._audio(job.id).unlink(missing_ok=True)
+                (self.folder / job.file_name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Jobs still claimed are any other process's from here on."""
         self._owners.close()
 
-    def _audio(self, job_id: str) -> Path:
-        return self.folder / f"{job_id}.wav"
-
-    def _part(self, job_id: str, owner: str | None) -> Path:
+    def _part(self, job: Job) -> Path:
         """Of its owner alone: who has lost a claim does not write into the next one's file."""
-        return self.folder / f"{job_id}-{owner}.wav.part"
+        return self.folder / f"{job.id}-{job.owner}.{job.format}.part"
 
 
 class PartFile:

@@ -122,36 +122,32 @@ def _lasting(m: Match) -> str:
 
 
 AMOUNTS = numeric(
-    [
-        Rule(
-            r"(?<![\w.,])\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s)?\b|(?<![\w.,])\d+m(?:in)?\s?\d+s\b", _lasting
-        ),
-        Rule(r"(?<![\w])['’‘](\d{2})s\b", _decade),
-        Rule(r"(?<![\w.,])(\d{2}\d0)['’]?s\b|(?<![\w.,$£€])([2-9]0)s\b", _decade),
-        Rule(
-            rf"(?<![\w.])([-−])?({_SYMBOL_NAMES}|(?:{_CODES})(?=\s?\d))\s?({NUM}){_SCALE}"
-            rf"(?:{RANGE_SIGN}(?:{_SYMBOL_NAMES})?({NUM}){_SCALE})?(?![\d])(?:\s?/\s?({_OVER})\b)?",
-            _money,
-        ),
-        Rule(rf"{START}({NUM}){_SCALE}\s?({_SYMBOL_NAMES}|(?:{_CODES})\b)", _money_after),
-        Rule(rf"{START}({NUM})\s?¢", lambda m: counted(m.group(1), "cent")),
-        Rule(r"(?<=\d)\s?(?:sq\.?|square)\s?(ft|m|km|mi|in|cm|yd)\b\.?", r" \1²"),
-        Rule(r"(?<=\d)\s?cu\.?\s?(ft|m|cm|in|yd)\b\.?", r" \1³"),
-        Rule(r"(?<=\d)\s?in\.(?=\s[a-z]|$)", " inches"),
-        Rule(rf"(?<![\w.,])(-?{NUM})(?:{RANGE_SIGN}({NUM}))?\s?°(?:\s?([CFK])(?!\w))?", _degrees),
-        Rule(
-            r"(?<![\w.])(\d+)\s?['’′](?:\s?(\d{1,2}(?:\.\d+)?)\s?(?:[\"”″]|''|’’)?|(?=\s(?:tall|wide|long|deep|high)))"
-            r"(?!\w)",
-            _feet,
-        ),
-        Rule(rf"{START}({NUM})\s?[\"″](?=\s(?:[a-z])|[,.;]|$)", _inches),
-        Rule(rf"(?<![\w.,])(-?{NUM})(?:%?{RANGE_SIGN}({NUM}))?\s?%(?!\w)", _percent),
-        Rule(r"(?<=\d)\s?‰", " per mille"),
-        Rule(
-            rf"(?<![\w.,/])(?P<low>[-−]?{NUM})(?:{RANGE_SIGN}(?P<high>{NUM}))?"
-            rf"(?P<join>[\s-]?)(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
-            rf"(?<!\d\sin)(?<!\d\sa)",
-            _unit,
-        ),
-    ]
+    Rule(r"(?<![\w.,])\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s)?\b|(?<![\w.,])\d+m(?:in)?\s?\d+s\b", _lasting),
+    Rule(r"(?<![\w])['’‘](\d{2})s\b", _decade),
+    Rule(r"(?<![\w.,])(\d{2}\d0)['’]?s\b|(?<![\w.,$£€])([2-9]0)s\b", _decade),
+    Rule(
+        rf"(?<![\w.])([-−])?({_SYMBOL_NAMES}|(?:{_CODES})(?=\s?\d))\s?({NUM}){_SCALE}"
+        rf"(?:{RANGE_SIGN}(?:{_SYMBOL_NAMES})?({NUM}){_SCALE})?(?![\d])(?:\s?/\s?({_OVER})\b)?",
+        _money,
+    ),
+    Rule(rf"{START}({NUM}){_SCALE}\s?({_SYMBOL_NAMES}|(?:{_CODES})\b)", _money_after),
+    Rule(rf"{START}({NUM})\s?¢", lambda m: counted(m.group(1), "cent")),
+    Rule(r"(?<=\d)\s?(?:sq\.?|square)\s?(ft|m|km|mi|in|cm|yd)\b\.?", r" \1²"),
+    Rule(r"(?<=\d)\s?cu\.?\s?(ft|m|cm|in|yd)\b\.?", r" \1³"),
+    Rule(r"(?<=\d)\s?in\.(?=\s[a-z]|$)", " inches"),
+    Rule(rf"(?<![\w.,])(-?{NUM})(?:{RANGE_SIGN}({NUM}))?\s?°(?:\s?([CFK])(?!\w))?", _degrees),
+    Rule(
+        r"(?<![\w.])(\d+)\s?['’′](?:\s?(\d{1,2}(?:\.\d+)?)\s?(?:[\"”″]|''|’’)?|(?=\s(?:tall|wide|long|deep|high)))"
+        r"(?!\w)",
+        _feet,
+    ),
+    Rule(rf"{START}({NUM})\s?[\"″](?=\s(?:[a-z])|[,.;]|$)", _inches),
+    Rule(rf"(?<![\w.,])(-?{NUM})(?:%?{RANGE_SIGN}({NUM}))?\s?%(?!\w)", _percent),
+    Rule(r"(?<=\d)\s?‰", " per mille"),
+    Rule(
+        rf"(?<![\w.,/])(?P<low>[-−]?{NUM})(?:{RANGE_SIGN}(?P<high>{NUM}))?"
+        rf"(?P<join>[\s-]?)(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
+        rf"(?<!\d\sin)(?<!\d\sa)",
+        _unit,
+    ),
 )

@@ -130,15 +130,13 @@ def _series(m: Match) -> str:
 
 
 PHONES = numeric(
-    [
-        Rule(r"(?<![\w.+(])\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}(?<=\d)(?![\w]|\.\d)", _phone),
-        Rule(r"(?<![\w.])\(\d{3,5}\)\s?\d{3,4}[\s.-]\d{3,4}(?!\w)", _phone),
-        Rule(r"(?<![\w.-])(?:1[-. ])?\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w]|[-.]\d)", _phone),
-        Rule(r"(?<![\w.-])\d{3}-\d{4}(?![\w]|[-.]\d)", _phone),
-        Rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]\d{3,4}(?!\w)", _phone),
-        Rule(r"(?<![\w.-])(?:1-)?(?:800|888|877|866|900)-(?=[A-Z0-9-]*[A-Z])[A-Z0-9]{3}-?[A-Z0-9]{4}(?!\w)", _phone),
-        Rule(r"(?<=[Cc]all )(?:911|999|112|411)\b|(?<=[Dd]ial )\d{3}\b", lambda m: digits(m.group())),
-    ]
+    Rule(r"(?<![\w.+(])\+\d{1,3}[\s.-]?(?:\(?\d{1,4}\)?[\s.-]?){2,5}(?<=\d)(?![\w]|\.\d)", _phone),
+    Rule(r"(?<![\w.])\(\d{3,5}\)\s?\d{3,4}[\s.-]\d{3,4}(?!\w)", _phone),
+    Rule(r"(?<![\w.-])(?:1[-. ])?\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w]|[-.]\d)", _phone),
+    Rule(r"(?<![\w.-])\d{3}-\d{4}(?![\w]|[-.]\d)", _phone),
+    Rule(r"(?<![\w.-])0\d{2,4}[ -]\d{3,4}[ -]\d{3,4}(?!\w)", _phone),
+    Rule(r"(?<![\w.-])(?:1-)?(?:800|888|877|866|900)-(?=[A-Z0-9-]*[A-Z])[A-Z0-9]{3}-?[A-Z0-9]{4}(?!\w)", _phone),
+    Rule(r"(?<=[Cc]all )(?:911|999|112|411)\b|(?<=[Dd]ial )\d{3}\b", lambda m: digits(m.group())),
 )
 SHAPES: list[Rule] = [
     Rule(r"(?<![\w./])(?:(\d+)[\s-])?(\d{1,3})[/⁄](\d{1,4})(?![\w/]|\.\d)(?!\sstars)", _mixed_fraction),
@@ -174,12 +172,10 @@ SHAPES: list[Rule] = [
     Rule(r"(?<![\w.])(\d{3,4})p\b", lambda m: f"{pair(m.group(1))} p"),
 ]
 DIGITS = numeric(
-    [
-        Rule(r"\b([A-Za-z]+)\s(\d{3})(?![\w]|[.,]\d|%)", _spelled_number),
-        Rule(r"\b[A-Za-z]+(?:-?\d+[A-Za-z]*)+\b|\b\d+[A-Za-z]+\d*\b", _letters_and_digits),
-        Rule(r"(?<![\w.,-])(?:1\d|20)\d{2}(?![\w]|[.,]\d|-\d)", _year),
-        Rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−]\s?(?={NUM})", "minus "),
-        Rule(NUM.replace(r"\d+(?:\.\d+)?|\.", r"\d+(?:\.\d+)?|(?<!\w)\."), lambda m: f" {number(m.group())} "),
-    ]
+    Rule(r"\b([A-Za-z]+)\s(\d{3})(?![\w]|[.,]\d|%)", _spelled_number),
+    Rule(r"\b[A-Za-z]+(?:-?\d+[A-Za-z]*)+\b|\b\d+[A-Za-z]+\d*\b", _letters_and_digits),
+    Rule(r"(?<![\w.,-])(?:1\d|20)\d{2}(?![\w]|[.,]\d|-\d)", _year),
+    Rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−]\s?(?={NUM})", "minus "),
+    Rule(NUM.replace(r"\d+(?:\.\d+)?|\.", r"\d+(?:\.\d+)?|(?<!\w)\."), lambda m: f" {number(m.group())} "),
 )
 """Whatever digits the other rules have left."""

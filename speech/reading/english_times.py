@@ -126,21 +126,19 @@ def _times(m: Match) -> str:
 
 DATES: list[Rule] = [
     *numeric(
-        [
-            Rule(r"(?<![\w-])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?=T\d\d:|\b)(?![-/.]\d)", _iso),
-            Rule(r"(?<![\w/.])(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _slashed),
-            Rule(r"(?<![\w/.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w/]|\.\d)", _dotted),
-            Rule(
-                rf"\b((?:the|The)\s)?{_DAY}(?:\s?[-–]\s?{_DAY})?(?:\sof)?[\s-]{_MONTH}(?![a-z])(?:,?[\s-](\d{{4}}))?(?![\w:])",
-                _day_month,
-            ),
-            Rule(
-                rf"\b{_MONTH}[\s]{_DAY}(?:\s?[-–]\s?{_DAY})?(?![\d:%]|\s?[ap]\.?m\b)(?:,?\s(\d{{4}})(?![\d:]))?",
-                _month_day,
-                re.ASCII,
-            ),
-            Rule(rf"\b{_MONTH},?\s(\d{{4}})\b", _month_year),
-        ]
+        Rule(r"(?<![\w-])(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?=T\d\d:|\b)(?![-/.]\d)", _iso),
+        Rule(r"(?<![\w/.])(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _slashed),
+        Rule(r"(?<![\w/.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w/]|\.\d)", _dotted),
+        Rule(
+            rf"\b((?:the|The)\s)?{_DAY}(?:\s?[-–]\s?{_DAY})?(?:\sof)?[\s-]{_MONTH}(?![a-z])(?:,?[\s-](\d{{4}}))?(?![\w:])",
+            _day_month,
+        ),
+        Rule(
+            rf"\b{_MONTH}[\s]{_DAY}(?:\s?[-–]\s?{_DAY})?(?![\d:%]|\s?[ap]\.?m\b)(?:,?\s(\d{{4}})(?![\d:]))?",
+            _month_day,
+            re.ASCII,
+        ),
+        Rule(rf"\b{_MONTH},?\s(\d{{4}})\b", _month_year),
     ),
     Rule(r"\b(Jan|Feb|Apr|Aug|Sept?|Oct|Nov|Dec)\b\.?(?![\w'’])", _month_alone),
     Rule(
@@ -150,13 +148,11 @@ DATES: list[Rule] = [
 ]
 BRITISH_DATES = [replace(rule, by=_british) if rule.by is _slashed else rule for rule in DATES]
 TIMES = numeric(
-    [
-        Rule(
-            rf"(?<![\w:.])(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?\s?[-–]\s?(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?(?![\w:])",
-            _times,
-        ),
-        Rule(rf"(?:(?<=[T\s])|(?<![\w:.]))(\d{{1,2}})[:.](\d{{2}})(?::(\d{{2}})(?:\.\d+)?)?{_HALF}(?!\w)", _time),
-        Rule(r"(?:(?<=[a-z]T)|(?<![\w:.]))(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?()(?![\w:]|\.\d)Z?", _time),
-        Rule(rf"(?<![\w:.])(\d{{1,2}})()(){_HALF}(?!\w)", _time),
-    ]
+    Rule(
+        rf"(?<![\w:.])(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?\s?[-–]\s?(\d{{1,2}})(?::(\d{{2}}))?{_HALF}?(?![\w:])",
+        _times,
+    ),
+    Rule(rf"(?:(?<=[T\s])|(?<![\w:.]))(\d{{1,2}})[:.](\d{{2}})(?::(\d{{2}})(?:\.\d+)?)?{_HALF}(?!\w)", _time),
+    Rule(r"(?:(?<=[a-z]T)|(?<![\w:.]))(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?()(?![\w:]|\.\d)Z?", _time),
+    Rule(rf"(?<![\w:.])(\d{{1,2}})()(){_HALF}(?!\w)", _time),
 )

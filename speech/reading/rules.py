@@ -24,7 +24,7 @@ class Rule:
         return re.compile(self.pattern, self.flags)
 
 
-def numeric(rules: Iterable[Rule]) -> list[Rule]:
+def numeric(*rules: Rule) -> list[Rule]:
     return [replace(rule, numeric=True) for rule in rules]
 
 

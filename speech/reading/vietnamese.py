@@ -234,12 +234,10 @@ _LINKS: list[Rule] = [
     Rule(r"(?<![\w.,])(\d{1,3}(?:[   ]\d{3})+)(?=\s(?:đồng|người|đ)\b|₫)", lambda m: re.sub(r"\D", "", m.group())),
 ]
 _PHONES = numeric(
-    [
-        Rule(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
-        Rule(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
-        Rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
-        Rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
-    ]
+    Rule(r"(?<![\w.(+])(?:\+84|0)(?:[\s.-]?\(?\d\)?){8,10}(?![\w]|[.,]\d)", _phone),
+    Rule(r"(?<!\w)\(0\d{1,3}\)[\s.-]?\d{3,4}[\s.-]?\d{3,4}(?!\w)", _phone),
+    Rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
+    Rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
 )
 _DATES_AND_HOURS: list[Rule] = [
     Rule(r"(?<![\w/.,])(\d{1,2}(?:[hg:]\d{0,2}|/\d{1,2}(?:/\d{4})?))\s?[-–]\s?(?=\d{1,2}(?:[hg:]|/\d))", r"\1 đến "),
@@ -259,14 +257,12 @@ _DATES_AND_HOURS: list[Rule] = [
     Rule(r"(?<![\w.,])(\d)m(\d{2}|[04-9])(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
 ]
 _AMOUNTS = numeric(
-    [
-        Rule(
-            rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
-            _money,
-        ),
-        Rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
-        Rule(rf"{_START}({_NUM})(?:{_TO}({_NUM}))?(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
-    ]
+    Rule(
+        rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
+        _money,
+    ),
+    Rule(rf"(?<!\w)(US\$|[$€£¥₩₫])\s?({_NUM})(?:{_TO}({_NUM}))?(?:\s?{_SCALE})?", _money_before),
+    Rule(rf"{_START}({_NUM})(?:{_TO}({_NUM}))?(k|K|tr|tỷ|tỉ)(\d+)?(?!\w)", _scaled),
 )
 _MEASURES: list[Rule] = [
     Rule(rf"(?<![\w.,])([-−]?{_NUM})(?:{_TO}({_NUM}))?\s?°\s?([CFK](?!\w))?", _degrees),
