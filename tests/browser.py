@@ -53,9 +53,9 @@ class Visitor:
         """Of the speech module's `player` and `speech`."""
         return self.page.evaluate(what)
 
-    def wait(self, what: str) -> None:
+    def wait(self, what: str, seconds: float = SETTLE_MS / 1000) -> None:
         """Playwright's own would need `eval`, which the page's policy forbids."""
-        until = time.monotonic() + SETTLE_MS / 1000
+        until = time.monotonic() + seconds
         while not self.page.evaluate(what):
             assert time.monotonic() < until, f"never came true: {what}"
             self.page.wait_for_timeout(LOOK_MS)

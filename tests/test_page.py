@@ -209,17 +209,19 @@ def test_a_file_that_is_no_subtitle_is_refused_in_words(visitor: Visitor, tmp_pa
 def test_a_voice_is_cloned_and_kept(browser: Browser, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "voices", tmp_path / "voices")
     with serving(tmp_path / "log", TTS_VOICES=str(tmp_path / "voices")) as address:
-        if "/v1/tts" not in httpx.get(f"{address}/openapi.json").json()["paths"]:
-            pytest.skip("this server cannot clone yet: the page hides that part")
+        paths = httpx.get(f"{address}/openapi.json").json()["paths"]
+        if "post" not in paths["/voices"]:
+            pytest.skip("this server keeps no voices yet: the page hides that part")
         visitor = Visitor(browser, address)
         page = visitor.open()
         page.click("nav a[href='#clone']")
-        page.click("#clone-hear")
+        page.click("#clone-keep")
         assert "sample" in page.inner_text("#clone-problem")
         page.set_input_files("#sample", ROOT / "voices" / "rms.wav")
         page.fill("#sample-text", (ROOT / "voices" / "rms.txt").read_text().strip())
-        page.click("#clone-hear")
-        page.wait_for_selector("#clone-told:has-text('Speaking')")
+        if "/v1/tts" in paths:
+            page.click("#clone-hear")
+            page.wait_for_selector("#clone-told:has-text('Speaking')")
         page.fill("#clone-name", "anna")
         page.click("#clone-keep")
         page.wait_for_selector("#clone-told:has-text('Kept')")
@@ -299,9 +301,7 @@ def test_a_key_is_asked_for_and_sent(browser: Browser, tmp_path: Path) -> None:
 def test_a_minute_is_heard_without_a_gap_while_a_job_runs(visitor: Visitor, own: Server) -> None:
     job = httpx.post(f"{own.address}/tts", json={"text": LONG * 20, "async": True}).json()["request_id"]
     page = visitor.open()
-    page.set_default_timeout(120_000)
-    visitor.say(LONG)
-    visitor.wait("player.position > 60 || (speech.ended && !player.playing)")
-    assert visitor.speaking("player.position") > 55
+    visitor.say(LONG * 2)
+    visitor.wait("player.position > 60", seconds=150)
     assert visitor.speaking("player.underruns") == 0 and page.inner_text("#underruns") == "0"
     assert httpx.delete(f"{own.address}/tts/{job}").status_code == 200

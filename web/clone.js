@@ -112,8 +112,9 @@ async function keep() {
   body.set("audio", sample, sample.name);
   told("Sending");
   try {
-    await ask("voices", { method: "POST", body });
-    told(`Kept: ${name} can be chosen wherever there are voices.`);
+    const { used } = await askJSON("voices", { method: "POST", body });
+    const part = used ? `, from ${used.start} to ${used.end} s of the sample` : "";
+    told(`Kept${part}: ${name} can be chosen wherever there are voices.`);
     document.dispatchEvent(new Event("voices-changed"));
   } catch (error) {
     told("");
@@ -121,8 +122,9 @@ async function keep() {
   }
 }
 
-async function list(voices) {
+async function list({ voices, unusable = [] }) {
   const removable = await has("/voices/{name}", "delete");
+  byId("clone-hear").hidden = byId("clone-says").hidden = !(await has("/v1/tts", "post"));
   byId("voices").replaceChildren(...voices.map((voice) => {
     const line = document.createElement("li"), name = document.createElement("b"), rest = document.createElement("span");
     name.textContent = voice.name;
@@ -131,6 +133,12 @@ async function list(voices) {
     if (removable && voice.name !== "default") line.append(remover(voice.name));
     return line;
   }));
+  for (const { name, problem } of unusable) {
+    const line = document.createElement("li");
+    line.className = "problem";
+    line.textContent = `${name} cannot be used: ${problem}`;
+    byId("voices").append(line);
+  }
 }
 
 /** Pressed twice: the file is gone then. */
@@ -171,4 +179,4 @@ for (const name of ["dragover", "dragleave", "drop"]) {
   });
 }
 document.addEventListener("voices", ({ detail }) => list(detail));
-askJSON("voices").then(({ voices }) => list(voices)).catch(() => {});
+askJSON("voices").then(list).catch(() => {});

@@ -36,7 +36,7 @@ function table(head, rows) {
 }
 
 const fieldRows = (fields, required) => fields.map(([name, schema]) =>
-  [name + (required.includes(name) ? " (must be there)" : ""), kinds(schema), limits(schema), schema.description ?? ""]);
+  [name, kinds(schema), [required.includes(name) && "must be there", limits(schema)].filter(Boolean).join(", "), schema.description ?? ""]);
 
 function route(path, method, { description, parameters = [], requestBody, responses, security }, wantsKey) {
   const part = Object.assign(element("section"), { className: "route" });

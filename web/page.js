@@ -20,7 +20,7 @@ function show() {
 
 /** Parts whose routes this server does not have stay hidden, and their modules are not loaded. */
 async function parts() {
-  const wanted = [["clone", "/v1/tts", "./clone.js"], ["subtitles", "/cues", "./subtitles.js"]];
+  const wanted = [["clone", "/voices", "./clone.js"], ["subtitles", "/cues", "./subtitles.js"]];
   for (const [part, route, module] of wanted) {
     if (!(await has(route, "post"))) continue;
     await import(module);
@@ -30,13 +30,13 @@ async function parts() {
 }
 
 async function voices() {
-  const { voices } = await askJSON("voices");
+  const { voices, unusable = [] } = await askJSON("voices");
   for (const list of document.querySelectorAll("#voice, #film-voice")) {
     const chosen = list.value;
     list.replaceChildren(...voices.map((one) => new Option(`${one.name}${one.language ? ` (${one.language})` : ""}`, one.name)));
     list.value = voices.some((one) => one.name === chosen) ? chosen : "default";
   }
-  document.dispatchEvent(new CustomEvent("voices", { detail: voices }));
+  document.dispatchEvent(new CustomEvent("voices", { detail: { voices, unusable } }));
 }
 
 async function greet() {
