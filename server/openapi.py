@@ -127,6 +127,12 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 }
             },
+            "/tts/stream": {
+                "get": {
+                    "description": "A WebSocket: text in while it is written, sound out; see docs/http-api.md.",
+                    "responses": _errors(400, 401, 403, 426, 503),
+                }
+            },
             **_job_paths(wav),
             "/cues": _cues_path(),
             **{
