@@ -95,7 +95,8 @@ class TextStream:
                 speaking.result()
             await self._websocket.close(code, why)
         except asyncio.CancelledError:
-            await self._fail(ShuttingDown(), STOPPING)
+            if self._websocket.state.shutdown.over:
+                await self._fail(ShuttingDown(), STOPPING)
             raise
         except Exception as error:
             if not isinstance(error, GONE):

@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import math
-import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from server.errors import REFUSALS, ServerBusy, refusal_of
+from server.requests import request_id
 from server.scheduler import FIRST_SOUND_SECONDS, PlaybackDeadline, Scheduler
 from server.settings import Settings
 from server.stats import Listener, Stats
@@ -45,7 +45,7 @@ class UtteranceReply:
         self._stats: Stats = state.stats
         self._plan, self._utterance = tts.utterance(speech)
         self._websocket, self._format, self._playback = websocket, format, playback
-        self._voice, self._id = speech.voice, secrets.token_hex(6)
+        self._voice, self._id = speech.voice, request_id(websocket.headers)
         self._pieces, self._changed = Pieces(), asyncio.Event()
         self._characters, self._chunks = 0, 0
         self._began = self._arrived = 0.0
@@ -159,6 +159,7 @@ class UtteranceReply:
             raise ServerBusy(most, stats.seconds_to_a_free_place())
         with stats.listener(self._id) as served:
             served.sent_seconds, served.pending_seconds = self.sent_seconds, clause.seconds
+            served.plays_until = self._playback.deadline if self.sent_seconds else None
             try:
                 await self._make(clause, served)
             except (WebSocketDisconnect, ClientDisconnect, asyncio.CancelledError):
@@ -179,7 +180,7 @@ class UtteranceReply:
                     await self._tell({"chunk": told | ({"unspoken": clause.unspoken} if clause.unspoken else {})})
                     told = {}
                 await self._send_sound(samples)
-                served.sent_seconds = self.sent_seconds
+                served.sent_seconds, served.plays_until = self.sent_seconds, self._playback.deadline
                 served.pending_seconds -= len(samples) / SAMPLE_RATE
                 began = time.perf_counter()
 

@@ -13,9 +13,9 @@ from speech.reading.passages import joined, pieces, read
 LIMIT = 250
 
 
-def arrive(parts: list[str], hurry: bool = False, language: str | None = None, end: bool = True) -> list[str]:
+def arrive(parts: list[str], hurry: bool = False, end: bool = True, normalize: bool = True) -> list[str]:
     """The pieces of a text that comes in these parts."""
-    text, found = ArrivingText(language, True, "en-us"), []
+    text, found = ArrivingText(None, normalize, "en-us"), []
     for number, part in enumerate([*parts, ""]):
         text.add(part)
         text.ended = end and number == len(parts)
@@ -24,8 +24,8 @@ def arrive(parts: list[str], hurry: bool = False, language: str | None = None, e
     return found
 
 
-def whole(text: str, language: str | None = None) -> list[str]:
-    return [piece.text for piece in pieces(joined(read(text, language)), LIMIT)]
+def whole(text: str, normalize: bool) -> list[str]:
+    return [piece.text for piece in pieces(joined(read(text, None, normalize)), LIMIT)]
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ TEXTS = [
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.sampled_from(TEXTS), st.lists(st.integers(1, 40), min_size=1, max_size=40))
-def test_however_it_comes_it_is_cut_as_a_whole_text_is(text: str, sizes: list[int]) -> None:
+@given(st.sampled_from(TEXTS), st.lists(st.integers(1, 40), min_size=1, max_size=40), st.booleans())
+def test_however_it_comes_it_is_cut_as_a_whole_text_is(text: str, sizes: list[int], normalize: bool) -> None:
     """As long as nothing hurries."""
     parts, at = [], 0
     for size in sizes * (len(text) // sum(sizes) + 1):
         parts.append(text[at : at + size])
         at += size
-    assert arrive(parts) == whole(text)
+    assert arrive(parts, normalize=normalize) == whole(text, normalize)
 
 
 SAID = "the river runs past Dr. Smith's mill in 1999 at $5.20 or 5 p.m. – No. 7 (see https://a.org/b) 50% 1,000"

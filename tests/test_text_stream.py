@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import serving
+from conftest import FIGURES, serving
 from streams import listen, open_stream, posted, say
 
 TEXT = (
@@ -247,3 +248,27 @@ def test_what_is_no_websocket_and_what_asks_by_query_is_told(quick: str) -> None
     upgrade |= {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
     asked = httpx.get(f"{quick}/tts/stream?voice=rms", headers=upgrade)
     assert asked.status_code == 400 and "first message" in asked.json()["error"]["message"]
+
+
+@pytest.mark.slow
+def test_the_first_sound_comes_as_soon_as_by_post(server: str) -> None:
+    """From the piece that ends the first clause on, paired with the clause by POST, one after the other."""
+    clause, ratios = "Good evening to all of you,", []
+    with open_stream(server) as stream, httpx.Client(base_url=server, timeout=60) as client:
+        for _ in range(20):
+            began = time.perf_counter()
+            with client.stream("POST", "/tts", json={"text": clause, "seed": 7}) as reply:
+                body = reply.iter_raw()
+                next(body)
+                by_post = time.perf_counter() - began
+                assert b"".join(body)
+            say(stream, {"seed": 7}, {"text": clause[:-7]})
+            listen(stream, ["started"])
+            began = time.perf_counter()
+            say(stream, {"text": f"{clause[-7:]} "})
+            listen(stream, frames=1)
+            ratios.append((time.perf_counter() - began) / by_post)
+            say(stream, {"flush": True})
+            listen(stream, ["done"])
+    FIGURES["first sound of a stream over that of POST"] = round(statistics.median(ratios), 2)
+    assert statistics.median(ratios) <= 1.2, sorted(ratios)

@@ -107,7 +107,7 @@ class ArrivingText:
         """Reads sentences to their end."""
         yield from self._begin(end)
         self._source, self._upto, self._partly = self._source[end:], 0, []
-        if mark and self._passages and not _ENDS_WITH_MARK.search(words := self._passages[-1].words):
+        if self.normalize and mark and self._passages and not _ENDS_WITH_MARK.search(words := self._passages[-1].words):
             self._passages[-1] = replace(self._passages[-1], words=words + mark if words else "")
 
     def _begin(self, end: int) -> Generator[None, None, None]:
