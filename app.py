@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
 
 from server.access_log import without_texts
 from server.connections import Connections
@@ -70,6 +72,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             "load": load,
             "jobs": jobs,
             "shutdown": shutdown,
+            "connections": connections,
         }
         await jobs.close()
 
@@ -110,6 +113,18 @@ async def read_cues(request: Request) -> Response:
     from server.cues import cues
 
     return JSONResponse(await cues(request))
+
+
+async def stream(websocket: WebSocket) -> None:
+    from server.text_stream import TextStream  # here: whoever starts should not wait for what few ask for
+
+    await TextStream(websocket).run()
+
+
+async def no_stream(request: Request) -> Response:
+    raise HTTPException(
+        426, "/tts/stream is a WebSocket; POST /tts speaks a text that is complete", {"upgrade": "websocket"}
+    )
 
 
 async def list_voices(request: Request) -> Response:
@@ -242,6 +257,8 @@ app = Starlette(
         Route("/web/{name}", page_part),
         Route("/tts", speak, methods=["GET", "POST"]),
         Route("/tts/plan", plan, methods=["POST"]),
+        WebSocketRoute("/tts/stream", stream),
+        Route("/tts/stream", no_stream),
         Route("/tts/status/{id}", status),
         Route("/tts/result/{id}", result),
         Route("/tts/jobs", list_jobs),

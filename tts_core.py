@@ -9,9 +9,9 @@ import secrets
 import sys
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ import torch
 from engine import checkpoint, device, fingerprint
 from engine.chunking import CROSS_FADE_SAMPLES, MIN_FRAMES, Chunker
 from engine.fallback import Fp32Fallback
+from engine.joins import WaveMaker, joined_waves
 from engine.mel import log_mel
+from engine.plan import Plan, Voice
 from engine.sampler import Sampler
-from engine.stepping import run_to_end, to_host
-from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Prompt, Tokenizer
+from engine.stepping import Result, run_to_end, to_host
+from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Tokenizer
 from engine.vocoder import Vocoder
 from engine.weights import ModelUnavailable
 from engine.word_times import Timing, timing
@@ -33,6 +35,9 @@ from speech.reading.language import language_of
 from speech.reading.passages import Passage, joined, read
 from speech.request import DEFAULT_VOICE, BadSpeech, Speech, UnknownVoice
 from speech.text import clean
+
+if TYPE_CHECKING:
+    from engine.utterance import Utterance
 
 __all__ = [
     "CROSS_FADE_SAMPLES",
@@ -56,50 +61,6 @@ READING_SECONDS = 0.01
 MIN_REFERENCE_SECONDS = 1.0
 MAX_REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """A reference, prepared once for every request that uses it."""
-
-    name: str
-    text: str
-    language: str
-    seconds: float
-    mel: torch.Tensor  # (frames, 100), on the device
-    gain: float
-    """What the speech is multiplied by: quiet references are raised before conditioning."""
-    prompt: Prompt
-    fingerprint: str
-    """Of the reference and the model: who has it can speak what was promised with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Every length of a speech, known before any inference."""
-
-    voice: Voice
-    chunks: list[Chunk]
-    samples: int
-    """Of the whole speech, pauses counted and cross-fades taken off."""
-    seed: int
-    steps: int
-    cfg_strength: float
-    tail: int = 0
-    """Samples of silence that the speech ends with."""
-    unspoken: tuple[str, ...] = ()
-    """Words in a script that this checkpoint has no sounds for."""
-    passages: tuple[Passage, ...] = ()
-    """The text as it was read, sentence by sentence."""
-
-    @property
-    def seconds(self) -> float:
-        return self.samples / SAMPLE_RATE
-
-    @property
-    def language(self) -> str:
-        """Of the most of it."""
-        return max(self.passages, key=lambda passage: len(passage.words)).language
 
 
 class TTS:
@@ -172,13 +133,14 @@ class TTS:
 
     def planning(self, speech: Speech) -> Generator[None, None, Plan]:
         """`plan`, yielding after each chunk: an hour of text takes longer than a solver step."""
-        work = self._planning(speech)
+        return self._following(self._planning(speech))
+
+    def _following(self, work: Generator[None, None, Result]) -> Generator[None, None, Result]:
+        """`work`, with as many threads as other programs leave free."""
         return self.device.threads.following(work) if self.device.threads else work
 
     def _planning(self, speech: Speech) -> Generator[None, None, Plan]:
-        voice = self.voices.get(speech.voice)
-        if voice is None:
-            raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
+        voice = self._voice_of(speech)
         sentences = yield from self._sentences(voice, speech)
         passages = joined(sentences)
         unspoken = self._unspoken(voice, passages)
@@ -192,16 +154,24 @@ class TTS:
         else:
             chunks = yield from chunker.to_last(passages, speech.duration, tail)
             samples = round(speech.duration * SAMPLE_RATE)
-        return Plan(
-            voice,
-            chunks,
-            samples,
+        return Plan(voice, chunks, samples, *self._settled(speech), tail, unspoken, tuple(sentences))
+
+    def _voice_of(self, speech: Speech) -> Voice:
+        voice = self.voices.get(speech.voice)
+        if voice is None:
+            raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
+        return voice
+
+    def _reads(self, speech: Speech) -> bool:
+        """Into words."""
+        return self._normalize if speech.normalize is None else speech.normalize
+
+    def _settled(self, speech: Speech) -> tuple[int, int, float]:
+        """Seed, steps and guidance: what is left to chance or to the checkpoint."""
+        return (
             secrets.randbits(63) if speech.seed is None else speech.seed,
             speech.steps or self._steps,
             self._cfg_strength if speech.cfg_strength is None else speech.cfg_strength,
-            tail,
-            unspoken,
-            tuple(sentences),
         )
 
     def timing(self, plan: Plan, text: str) -> Generator[None, None, Timing]:
@@ -210,10 +180,9 @@ class TTS:
 
     def _sentences(self, voice: Voice, speech: Speech) -> Generator[None, None, list[Passage]]:
         """The text in words; marks and pictures alone are a short silence: a client's test text "." has an answer."""
-        normalize = self._normalize if speech.normalize is None else speech.normalize
         found: list[Passage] = []
         began = time.perf_counter()
-        for passage in read(speech.text, speech.language, normalize, voice.language):
+        for passage in read(speech.text, speech.language, self._reads(speech), voice.language):
             found.append(passage)
             if time.perf_counter() - began > READING_SECONDS:
                 yield
@@ -236,25 +205,24 @@ class TTS:
         """None at each yield point, after a solver step or part of one; float32 samples as they become final.
 
         They are plan.samples in all. RuntimeError when the model makes no finite number."""
-        noise = torch.Generator().manual_seed(plan.seed)
-        fade_in = np.linspace(0, 1, CROSS_FADE_SAMPLES, dtype=np.float32)
-        held: np.ndarray | None = None
-        left = plan.samples - plan.tail
-        for chunk, after in zip(plan.chunks, [*plan.chunks[1:], None], strict=True):
-            if chunk.pause:
-                yield np.zeros(chunk.pause, np.float32)
-                left -= chunk.pause
-            wave = yield from self._spoken(plan, chunk, noise)
-            if held is not None:
-                wave[:CROSS_FADE_SAMPLES] = held * (1 - fade_in) + wave[:CROSS_FADE_SAMPLES] * fade_in
-            fades = after is not None and not after.pause
-            final = len(wave) - CROSS_FADE_SAMPLES if fades else len(wave)
-            held = wave[final:] if fades else None
-            if final:
-                yield wave[: min(final, left)]
-                left -= final
-        if plan.tail:
-            yield np.zeros(plan.tail, np.float32)
+        return joined_waves(plan, self._wave_maker(plan))
+
+    def utterance(self, speech: Speech) -> tuple[Plan, "Utterance"]:
+        """For a text that is still being written: how it will be spoken, without chunks, and what takes it in.
+
+        `speech`: how it is asked for; its text is not spoken. Raises UnknownVoice."""
+        from engine.utterance import Utterance  # here: start-up does not wait for them
+        from speech.reading.arriving import ArrivingText
+
+        voice = self._voice_of(speech)
+        plan = Plan(voice, [], 0, *self._settled(speech))
+        text = ArrivingText(speech.language, self._reads(speech), voice.language)
+        chunker = Chunker(voice.prompt, self._max_frames)
+        return plan, Utterance(text, chunker, speech.speed, self._wave_maker(plan), self._following)
+
+    def _wave_maker(self, plan: Plan) -> WaveMaker:
+        """Noise is drawn chunk by chunk, from one generator."""
+        return functools.partial(self._spoken, plan, generator=torch.Generator().manual_seed(plan.seed))
 
     @torch.inference_mode()
     def _spoken(self, plan: Plan, chunk: Chunk, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
@@ -264,7 +232,7 @@ class TTS:
         sampler = self._sampler
         while True:
             solving = sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
-            mel = yield from self.device.threads.following(solving) if self.device.threads else solving
+            mel = yield from self._following(solving)
             samples = yield from to_host(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
             if bool(mel.isfinite().all()):
                 spoken: np.ndarray = samples.numpy()

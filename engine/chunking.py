@@ -6,7 +6,7 @@ bytes only say where to cut first: what then takes too many frames is cut again.
 """
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,19 +77,34 @@ class Chunker:
         alone = sum((chunk.frames - self.prompt.frames - 1) * HOP_SAMPLES + chunk.pause for chunk in chunks)
         return alone - CROSS_FADE_SAMPLES * _joins(chunks)
 
+    def max_bytes(self, speed: float) -> int:
+        """Of the text of a piece; one that still takes too long is cut again."""
+        return self.prompt.max_bytes(self.max_frames - self.prompt.frames, speed)
+
+    def behind(self, before: Piece | None, piece: Piece, speed: float) -> Generator[None, None, Cut]:
+        """One piece in its chunks, spoken after the piece before; None: it is the first."""
+        return self._fit([piece], speed, self.max_frames, before)
+
     def _cut(self, passages: list[Passage], speed: float, limit: int) -> Generator[None, None, Cut]:
+        waiting = pieces(passages, self.prompt.max_bytes(limit - self.prompt.frames, speed))
+        return (yield from self._fit(waiting, speed, limit))
+
+    def _fit(
+        self, found: Iterable[Piece], speed: float, limit: int, before: Piece | None = None
+    ) -> Generator[None, None, Cut]:
+        """The chunks of the pieces found; what takes too many frames is cut again."""
         cut: Cut = []
-        found = pieces(passages, self.prompt.max_bytes(limit - self.prompt.frames, speed))
-        waiting: list[Piece] = []
+        found, waiting = iter(found), list[Piece]()
         while (piece := waiting.pop() if waiting else next(found, None)) is not None:
-            chunk = self._chunk(piece, speed, bool(cut))
+            last = cut[-1][0] if cut else before
+            chunk = self._chunk(piece, speed, last is not None)
             yield
             if chunk.frames > limit and len(piece.text) > 1:
                 times = (chunk.frames - self.prompt.frames) / (limit - self.prompt.frames)
-                waiting += self._parts(piece, times, utf8_bytes(cut[-1][0].text) if cut else None)
+                waiting += self._parts(piece, times, utf8_bytes(last.text) if last else None)
                 continue
             if chunk.frames > limit:  # one character, slowly said: quicker then
-                chunk = self._chunk(piece, speed, bool(cut), limit - self.prompt.frames)
+                chunk = self._chunk(piece, speed, last is not None, limit - self.prompt.frames)
             cut.append((piece, chunk))
         return cut
 

@@ -17,6 +17,8 @@ from starlette.types import Receive
 HEADER_SECONDS = 10.0
 """For the whole head of a request, from the connection or from its first byte on."""
 MAX_HEAD_BYTES = 2**20
+MAX_MESSAGE_BYTES = 2**20
+"""Of a WebSocket's message; a longer one ends it (close code 1009)."""
 KEPT_FILES = 24
 """File descriptors that connections leave to jobs, to the hub's files and to the system."""
 PROBE_SECONDS = 0.05
@@ -31,27 +33,35 @@ log = logging.getLogger("uvicorn.tts")
 
 
 class Connections:
-    """The open ones of a server, the oldest first."""
+    """The open ones of a server, the oldest first; WebSockets apart."""
 
     def __init__(self) -> None:
         self._open: dict[Any, None] = {}
+        self.sockets: set[Any] = set()
+        self.stopping = asyncio.Event()
+        """The server ends: whoever has a WebSocket open closes it, in words."""
         self._most: int | None = None
         self._warned = -WARNING_SECONDS
 
     def attach(self, receive: Receive) -> None:
         """To the uvicorn whose lifespan this is, before it listens; under another server nothing is changed."""
         config: Any = getattr(getattr(receive, "__self__", None), "config", None)
+        self.stopping = asyncio.Event()
+        if getattr(config, "ws_protocol_class", None):
+            config.ws_protocol_class = type("Limited", (_SocketLimits, config.ws_protocol_class), {"all_open": self})
+            config.ws_per_message_deflate = False  # sound does not shrink, and the attempt takes the loop's time
+            config.ws_max_size = min(config.ws_max_size, MAX_MESSAGE_BYTES)
         if hasattr(config, "http_protocol_class"):
             config.http_protocol_class = type("Limited", (_Limits, config.http_protocol_class), {"all_open": self})
             self._most = _most_connections()
 
     def abort(self) -> None:
-        for connection in list(self._open):
+        for connection in [*self._open, *self.sockets]:
             connection.transport.abort()
 
     def opened(self, connection: Any) -> None:
         self._open[connection] = None
-        if self._most is None or len(self._open) <= self._most:
+        if self._most is None or len(self._open) + len(self.sockets) <= self._most:
             return
         silent = next((one for one in self._open if one is not connection and not one.has_request), None)
         if time.monotonic() - self._warned > WARNING_SECONDS:
@@ -149,6 +159,26 @@ class _Limits:
             # To nobody it is an error by the next time; to a client it is nothing.
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         asyncio.get_running_loop().call_later(PROBE_SECONDS, self._look_for_peer)
+
+
+class _SocketLimits:
+    """Put before a WebSocket class of uvicorn's."""
+
+    all_open: Connections
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)  # type: ignore[misc]
+        self.all_open.sockets.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.all_open.sockets.discard(self)
+        super().connection_lost(error)  # type: ignore[misc]
+
+    def shutdown(self) -> None:
+        """uvicorn would hang up in the middle of a word: whoever is connected is left to end it."""
+        self.all_open.stopping.set()
+        if not getattr(self, "handshake_complete", False) or getattr(self, "close_sent", True):
+            super().shutdown()  # type: ignore[misc]
 
 
 def _local_peer_is_gone(client: tuple[str, int] | None, server: tuple[str, int] | None) -> bool | None:

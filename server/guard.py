@@ -53,8 +53,12 @@ class Guard:
 
         async def answer(reply: Response) -> None:
             """Once begun there is no other: short of its length, the server under us drops the connection."""
-            if not started:
-                await reply(scope, receive, send)
+            if started:
+                return
+            if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+                await send({"type": "websocket.close", "code": 1008})
+                return
+            await reply(scope, receive, send)
 
         try:
             check_origin(scope, settings.allowed_hosts, settings.cors)

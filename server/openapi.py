@@ -130,6 +130,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                 }
             },
+            "/tts/stream": _stream_path(),
             **_job_paths(sound),
             "/cues": _cues_path(),
             **_openai_paths(audio),
@@ -181,6 +182,11 @@ def _job_paths(sound: dict[str, Any]) -> dict[str, Any]:
             }
         },
     }
+
+
+def _stream_path() -> dict[str, Any]:
+    said = "A WebSocket: text in while it is written, sound out; see docs/http-api.md."
+    return {"get": {"description": said, "responses": _errors(400, 401, 403, 426, 503)}}
 
 
 def _cues_path() -> dict[str, Any]:

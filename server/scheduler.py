@@ -46,6 +46,18 @@ class PlaybackDeadline:
         self._playing = True
         return underrun
 
+    def ask_again(self) -> bool:
+        """More is asked for. Whether it is a newcomer who asks: somebody who has nothing left to play."""
+        now = self._clock()
+        if newcomer := not self._playing or self.deadline < now:
+            self.deadline, self._playing = now + FIRST_SOUND_SECONDS, False
+        return newcomer
+
+    @property
+    def seconds_left(self) -> float:
+        """Of sound to play."""
+        return max(0.0, self.deadline - self._clock()) if self._playing else 0.0
+
     @property
     def priority(self) -> tuple[int, float]:
         return 0, self.deadline

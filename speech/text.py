@@ -58,21 +58,38 @@ def chunks_of(text: str, limit: int, before: int | None = None) -> Iterator[str]
 
     The first piece is short and the next ones grow, so that sound starts early and does not starve. At least one piece.
     `before`: bytes of the piece that is spoken before this text; then none is a first one."""
-    start, first = 0, before is None
-    least, room = FIRST_CHUNK_BYTES if before is None else (0, _room_after(before))
+    start = 0
     while True:
-        room = min(room, limit)
-        rest = text[start : start + room + 2]  # of what is to come no more than is looked at: a long text is not copied
-        if not (_exceeds(rest, room) or (first and _exceeds(rest, least))):
-            break
-        at = _cut(rest, room, first=least if first else None)
-        piece = rest[:at].strip()
+        # Of what is to come no more than is looked at: a long text is not copied.
+        size = next_piece(text[start : start + limit + 2], limit, before) or 0
+        piece = text[start : start + size].strip()
         yield piece
-        start += at
+        start += size
         start += text.startswith(" ", start)
-        first, room = False, _room_after(utf8_bytes(piece))
-    if rest or not start:
-        yield rest
+        if start >= len(text):
+            return
+        before = utf8_bytes(piece)
+
+
+def next_piece(text: str, limit: int, before: int | None, open: bool = False) -> int | None:
+    """How many characters, from the beginning of cleaned text, are its next piece; see `chunks_of`.
+
+    `open`: more text may come behind this; None where that could make the piece another one."""
+    room = min(FIRST_CHUNK_BYTES[1] if before is None else _room_after(before), limit)
+    least = FIRST_CHUNK_BYTES[0] if before is None else None
+    rest = text[: room + 2]
+    fits = not _exceeds(rest, room)
+    if fits and open:
+        return None if least is None else _first_end(rest, rest, least)
+    if fits and (least is None or not _exceeds(rest, least)):
+        return len(rest)
+    return _cut(rest, room, least)
+
+
+def ends_of(text: str) -> list[int]:
+    """Where clauses and sentences of cleaned text end, behind the blank that follows them."""
+    sentences, clauses = _ends(text)
+    return sorted(sentences + clauses)
 
 
 def _room_after(size: int) -> int:
@@ -88,12 +105,9 @@ def _cut(text: str, room: int, first: int | None) -> int:
     bytes."""
     start = text[: room + 1].encode()  # no character has less than a byte
     head, fits = start[: room + 1].decode(errors="ignore"), start[:room].decode(errors="ignore")
-    sentences = [m.end() for m in _SENTENCE_END.finditer(head) if not _NOT_AN_END.search(head[: m.start()])]
-    clauses = [m.end() for m in _CLAUSE_END.finditer(head)]
     if first is not None:
-        return next((at for at in sorted(sentences + clauses) if utf8_bytes(text[:at].strip()) >= first), 0) or _space(
-            text, head, fits
-        )
+        return _first_end(text, head, first) or _space(text, head, fits)
+    sentences, clauses = _ends(head)
     for ends, least in (
         (sentences, len(fits) // 3),
         (clauses, len(fits) // 3),
@@ -102,6 +116,16 @@ def _cut(text: str, room: int, first: int | None) -> int:
         if ends and max(ends) >= least:
             return max(ends)
     return _space(text, head, fits)
+
+
+def _first_end(text: str, head: str, least: int) -> int | None:
+    return next((at for at in ends_of(head) if utf8_bytes(text[:at].strip()) >= least), None)
+
+
+def _ends(head: str) -> tuple[list[int], list[int]]:
+    """Of sentences, and of clauses."""
+    sentences = [m.end() for m in _SENTENCE_END.finditer(head) if not _NOT_AN_END.search(head[: m.start()])]
+    return sentences, [m.end() for m in _CLAUSE_END.finditer(head)]
 
 
 def _space(text: str, head: str, fits: str) -> int:

@@ -1,10 +1,12 @@
 """Who may ask: the key, pages of named origins; and what no browser may guess."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -12,6 +14,8 @@ from conftest import ROOT, serving
 from films import asked, make_film, sounds, work
 from scripted import Reply, Scripted, scripted
 from starlette.routing import Route
+from streams import listen, open_stream, say
+from websockets.exceptions import InvalidStatus
 
 from server.guard import OPEN_PATHS
 from server.settings import BadSetting, Settings
@@ -146,6 +150,32 @@ def test_any_page_may_ask_where_the_setting_says_so(tmp_path: Path) -> None:
             assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, "*")
         rebound = httpx.get(f"{address}/voices", headers={"origin": "https://a.example", "host": "a.example"})
         assert rebound.status_code == 403 and rebound.json()["error"]["code"] == "unknown_host"
+
+
+def test_a_websocket_wants_the_key_too_in_a_header_or_as_pages_can_send_it(locked: httpx.Client) -> None:
+    server = str(locked.base_url)
+    quoted = quote(KEY, safe="")
+    how: dict[str, Any]
+    for how in (
+        {"additional_headers": BEARER},
+        {"additional_headers": BEARER, "origin": PAGE},
+        {"subprotocols": ["tts", f"bearer.{quoted}"], "origin": PAGE},
+        {"subprotocols": [f"bearer.{quoted}"]},
+    ):
+        with open_stream(server, **how) as stream:
+            assert stream.subprotocol == next(iter(how.get("subprotocols", [])), None)
+            say(stream, {"flush": True})
+            assert listen(stream, ["done"]).all("done")
+    for how, status, code in (
+        ({}, 401, "invalid_api_key"),
+        ({"additional_headers": {"authorization": "Bearer x"}}, 401, "invalid_api_key"),
+        ({"subprotocols": ["tts", "bearer.x"]}, 401, "invalid_api_key"),
+        ({"additional_headers": BEARER, "origin": "https://evil.example"}, 403, "foreign_origin"),
+    ):
+        with pytest.raises(InvalidStatus) as refused, open_stream(server, **how):
+            pass
+        response = refused.value.response
+        assert response.status_code == status and json.loads(response.body or b"")["error"]["code"] == code
 
 
 def test_no_reply_is_sniffed(locked: httpx.Client, tmp_path: Path) -> None:

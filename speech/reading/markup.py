@@ -155,6 +155,11 @@ def _join(last: str, line: str, ended: bool) -> str:
     return " " if len(last) >= WRAPPED_AT and line[:1].islower() else ", "
 
 
+def stands_alone(line: str) -> bool:
+    """Whether a line ends as a heading or an item of a list does."""
+    return _block(line.strip())[1]
+
+
 def _block(line: str) -> tuple[str, bool]:
     """A line without its Markdown sign, and whether it stands alone as a heading or an item does."""
     if re.fullmatch(r"(?:[-*_=]\s*){3,}|(?:```|~~~)\s*[\w+#.-]*|\|?(?:\s*:?-{3,}:?\s*\|)+(?:\s*:?-{3,}:?\s*)?", line):

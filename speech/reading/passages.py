@@ -19,7 +19,7 @@ MAX_SENTENCE = 1000
 """Characters that are read into words at once, some 5 ms."""
 _ABBREVIATION = 80
 """So many characters before a mark say whether it ends a sentence."""
-_SAMPLE = 4000
+SAMPLE = 4000
 """Characters that a text's language is told from."""
 
 
@@ -38,15 +38,31 @@ class Passage:
     """The sentence that was read, its markup off; "" where the words stand as they were written."""
 
 
-def read(text: str, language: str | None = None, normalize: bool = True, otherwise: str = "en-us") -> Iterator[Passage]:
+def main_language(text: str, normalize: bool, otherwise: str) -> str:
+    """Told by its beginning."""
+    return _language_of_parts(markup.segments(text) if normalize else [(0.0, text)], otherwise)
+
+
+def _language_of_parts(parts: Iterable[tuple[float, str]], otherwise: str) -> str:
+    return language_of(" ".join(part for _, part in parts)[:SAMPLE], otherwise)
+
+
+def read(
+    text: str,
+    language: str | None = None,
+    normalize: bool = True,
+    otherwise: str = "en-us",
+    main: str | None = None,
+) -> Iterator[Passage]:
     """A text in words, about a sentence at a time; `joined` makes few long passages of them. At least one.
 
-    `language`: of the whole text; None: each sentence's own, by its words, and `otherwise` where they do not say."""
+    `language`: of the whole text; None: each sentence's own, by its words, and `otherwise` where they do not say.
+    `main`: of a longer text that this is a part of; None: this is the whole."""
+    parts = markup.segments(text) if normalize else [(0.0, text)]
+    main = language or main or _language_of_parts(parts, otherwise)
     if not normalize:
-        yield Passage(clean(text), language or language_of(text[:_SAMPLE], otherwise))
+        yield Passage(clean(text), main)
         return
-    parts = markup.segments(text)
-    main = language or language_of(" ".join(part for _, part in parts)[:_SAMPLE], otherwise)
     for pause, part in parts:
         for sentence in _sentences(clean(part)):
             own = language or language_of(sentence, main)
@@ -117,11 +133,19 @@ def _sentences(text: str) -> Iterator[str]:
 
     None is longer than MAX_SENTENCE: rules take their time over one, and the event loop waits for it."""
     start = 0
+    for end in sentence_ends(text):
+        yield from _short(text[start:end].strip())
+        start = end
+    yield from _short(text[start:].strip())
+
+
+def sentence_ends(text: str) -> Iterator[int]:
+    """Where the next sentence begins, for those that surely end: what follows the last one may yet decide on it."""
+    start = 0
     for end in _SENTENCE_END.finditer(text):
         if not _NOT_AN_END.search(_last_words(text[max(start, end.end() - _ABBREVIATION) : end.end()])):
-            yield from _short(text[start : end.end()].strip())
             start = end.end()
-    yield from _short(text[start:].strip())
+            yield start
 
 
 def _last_words(text: str) -> str:
