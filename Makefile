@@ -4,7 +4,7 @@ PORT ?= 8000
 MINUTES ?= 115
 BIN := .venv/bin
 
-.PHONY: serve sample test soak clients-test lint voice voice-smoke figures noisy bench bench-quick bench-install clean
+.PHONY: serve sample test soak clients-test scale-test lint voice voice-smoke figures noisy bench bench-quick bench-install clean
 
 serve: .venv/serve
 	$(BIN)/uvicorn app:app --host $(HOST) --port $(PORT)
@@ -23,6 +23,10 @@ soak: .venv/test
 # Voice agents as clients: 0.8 GB, in an environment of their own.
 clients-test: .venv/test build/clients/installed
 	$(BIN)/python -m pytest tests/test_voice_agents.py
+
+# Two copies under Ray Serve, with the real model: minutes.
+scale-test: .venv/test build/ray/installed
+	$(BIN)/python -m pytest -m slow tests/test_ray_serve.py
 
 # Style, form, types, walls, lengths.
 lint: .venv/test
@@ -87,6 +91,13 @@ build/bentoml/installed: bench/requirements-bentoml.txt .venv/bench
 	$(BIN)/python -m venv build/bentoml
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(build/bentoml/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
 	build/bentoml/bin/pip install --quiet --disable-pip-version-check -r bench/requirements-bentoml.txt
+	touch $@
+
+# Ray's many packages in an environment of their own, with the first one behind it.
+build/ray/installed: deploy/requirements-ray.txt .venv/serve
+	$(BIN)/python -m venv build/ray
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(build/ray/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	build/ray/bin/pip install --quiet --disable-pip-version-check -r deploy/requirements-ray.txt
 	touch $@
 
 clean:
