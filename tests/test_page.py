@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import soundfile
 from axe_playwright_python.sync_playwright import Axe
 from browser import Visitor, browsing, needs_chromium
 from conftest import ROOT, Server, serving
@@ -107,6 +108,13 @@ def test_what_is_downloaded_is_what_the_terminal_gets(visitor: Visitor, tmp_path
         text = page.text_content(f"#{line}") or ""
         subprocess.run([*command, text], cwd=tmp_path, check=True, capture_output=True)
         assert (tmp_path / "speech.wav").read_bytes() == sound, text
+    page.select_option("#format", "flac")
+    assert '"format": "flac"' in (page.text_content("#curl") or "")
+    with page.expect_download() as saved:
+        page.click("#download")
+    assert saved.value.suggested_filename == "speech.flac"
+    samples, _ = soundfile.read(saved.value.path(), dtype="int16")
+    assert samples.tobytes() == sound[44:]  # the same seed, and no loss
 
 
 def test_the_servers_own_words_are_shown(visitor: Visitor) -> None:

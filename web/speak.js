@@ -168,7 +168,7 @@ function lines() {
   const format = byId("format").value;
   const chosen = { ...fields(), ...(format !== "wav" && { format }) };
   if (speech.seed && toJSON(fields()) === speech.fields) chosen.seed = speech.seed; // what was heard, byte for byte
-  const json = toJSON(chosen), url = new URL("tts", base).href, file = `speech.${extension(format)}`;
+  const json = toJSON(chosen), url = new URL("tts", base).href, file = `speech.${format}`;
   const quoted = json.replaceAll("'", "'\\''");
   byId("curl").textContent = `curl ${url} ${key() ? '-H "Authorization: Bearer $TTS_API_KEY" ' : ""}\\\n  -d '${quoted}' -o ${file}`;
   const headers = key() ? `{"Authorization": "Bearer " + os.environ["TTS_API_KEY"]}` : "{}";
@@ -178,10 +178,8 @@ function lines() {
     `with urllib.request.urlopen(request) as reply, open("${file}", "wb") as file:\n    shutil.copyfileobj(reply, file)`;
 }
 
-const extension = (format) => (format === "opus" ? "ogg" : format);
-
 async function download() {
-  const format = byId("format").value, name = `speech.${extension(format)}`;
+  const format = byId("format").value, name = `speech.${format}`;
   if (format === "wav") return save(new Blob(speech.bytes, { type: "audio/wav" }), name);
   problem("");
   told(`Asking for ${format}`);
