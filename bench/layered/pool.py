@@ -118,23 +118,11 @@ class Service:
         self._synthesize = synthesize
         self.stats = {"total": 0, "completed": 0, "failed": 0, "seconds": 0.0}
 
-    async def process(
-        self,
-        text: str,
-        voice: str,
-        speed: float,
-        duration: float | None,
-        seed: int | None,
-        steps: int | None,
-        cfg_strength: float | None,
-        language: str | None,
-        normalize: bool | None,
-    ) -> bytes:
+    async def process(self, **fields: Any) -> bytes:
         self.stats["total"] += 1
         began = time.perf_counter()
         try:
-            speech = Speech(text, voice, speed, duration, seed, steps, cfg_strength, language, normalize)
-            made = await self._synthesize(speech)
+            made = await self._synthesize(Speech(**fields))
         except Exception:
             self.stats["failed"] += 1
             raise
