@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from server.access_log import without_texts
 from server.connections import Connections
 from server.errors import JSONErrors, handlers
+from server.forms import Forms
 from server.guard import Guard
 from server.jobs.download import AudioDownload
 from server.jobs.runner import Jobs
@@ -33,6 +34,7 @@ from server.stats import Stats
 from server.streaming import SpeechResponse
 from server.system_load import SystemLoad
 from server.version import VERSION
+from server.voices import delete_voice, keep_voice, list_voices, report
 from tts_core import TTS, ModelUnavailable
 
 STARTUP_FAILURE = 3
@@ -59,6 +61,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         os._exit(STARTUP_FAILURE)  # raising would bury the sentence in the server's own traceback
     # A full collection among torch's 200 000 objects takes longer than a solver step, and would come in one's midst.
     gc.freeze()
+    report(tts.unusable)
     shutdown = GracefulShutdown(settings.grace, connections.abort)
     with without_texts(), shutdown.on_signal(jobs.pause_jobs):
         yield {
@@ -66,6 +69,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             "tts": tts,
             "scheduler": scheduler,
             "stats": stats,
+            "forms": Forms(),
             "load": load,
             "jobs": jobs,
             "shutdown": shutdown,
@@ -98,12 +102,6 @@ def _job(request: Request, job: dict[str, Any]) -> Response:
     if "result" in job:
         job["result"]["url"] = request.scope.get("root_path", "") + job["result"]["url"]
     return JSONResponse(job)
-
-
-async def list_voices(request: Request) -> Response:
-    voices = request.state.tts.voices.values()
-    told = [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in voices]
-    return JSONResponse({"voices": told})
 
 
 async def health(request: Request) -> Response:
@@ -175,6 +173,8 @@ app = Starlette(
         Route("/tts/result/{id}", result),
         Route("/tts/{id}", cancel, methods=["DELETE"]),
         Route("/voices", list_voices),
+        Route("/voices", keep_voice, methods=["POST"]),
+        Route("/voices/{name}", delete_voice, methods=["DELETE"]),
         Route("/v1/voices", list_voices),
         Route("/health", health),
         Route("/ready", ready),

@@ -6,6 +6,7 @@ from typing import Any
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
 from server.version import VERSION
 from speech.request import FIELDS, kind
+from speech.voice_files import MAX_TRANSCRIPT_BYTES, NAME
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}
@@ -42,6 +43,17 @@ JOB = {
         "blocked_reason": {"type": "string", "description": "what it waits for, other than its turn"},
         "result": {"type": "object", "required": ["output_path", "url", "sample_rate", "duration", "processing_time"]},
     },
+}
+VOICE = {
+    "type": "object",
+    "required": ["name", "language", "seconds"],
+    "properties": {"name": TEXT, "language": TEXT, "seconds": NUMBER, "used": {"type": "object"}},
+}
+UNUSABLE = {"type": "object", "required": ["name", "problem"], "properties": {"name": TEXT, "problem": TEXT}}
+VOICES = {
+    "type": "object",
+    "required": ["voices", "unusable"],
+    "properties": {"voices": {"type": "array", "items": VOICE}, "unusable": {"type": "array", "items": UNUSABLE}},
 }
 SPAN = {"start": NUMBER | {"minimum": 0}, "end": NUMBER | {"minimum": 0}}
 WORD = {"type": "object", "required": ["word", *SPAN], "properties": {"word": TEXT} | SPAN}
@@ -105,10 +117,7 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                 }
             },
             **_job_paths(wav),
-            **{
-                path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
-                for path in ("/voices", "/v1/voices")
-            },
+            **_voice_paths(),
             **{
                 path: {"get": {"security": [], "responses": {"200": _json(path, {"type": "object"})}}}
                 for path in ("/health", "/ready")
@@ -121,6 +130,36 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                     },
                 }
             },
+        },
+    }
+
+
+def _voice_paths() -> dict[str, Any]:
+    listed = {"get": {"responses": {"200": _json("the voices", VOICES)} | _errors(401, 403)}}
+    new = {
+        "type": "object",
+        "required": ["name", "text", "audio"],
+        "additionalProperties": False,
+        "properties": {
+            "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+            "text": TEXT | {"description": "what is said in the sound, all of it", "maxLength": MAX_TRANSCRIPT_BYTES},
+            "audio": {"type": "string", "format": "binary", "description": "WAV, FLAC, Ogg, MP3 or AIFF"},
+        },
+    }
+    name = {"name": "name", "in": "path", "required": True, "schema": TEXT}
+    kept = _json("kept, and a voice from now on", VOICE | {"required": ["name", "language", "seconds", "used"]})
+    removed = _json("deleted", {"type": "object", "required": ["name", "status"]})
+    return {
+        "/voices": listed
+        | {
+            "post": {
+                "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": new}}},
+                "responses": {"201": kept} | _errors(400, 401, 403, 408, 409, 413, 500, 503),
+            }
+        },
+        "/v1/voices": listed,
+        "/voices/{name}": {
+            "delete": {"parameters": [name], "responses": {"200": removed} | _errors(401, 403, 404, 409, 503)}
         },
     }
 
