@@ -36,6 +36,7 @@ from server.stats import Stats
 from server.streaming import SpeechResponse
 from server.system_load import SystemLoad
 from server.version import VERSION
+from server.voices import list_voices, report
 from tts_core import TTS, ModelUnavailable
 
 STARTUP_FAILURE = 3
@@ -62,6 +63,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         os._exit(STARTUP_FAILURE)  # raising would bury the sentence in the server's own traceback
     # A full collection among torch's 200 000 objects takes longer than a solver step, and would come in one's midst.
     gc.freeze()
+    report(tts.unusable)
     shutdown = GracefulShutdown(settings.grace, connections.abort)
     with without_texts(), shutdown.on_signal(jobs.pause_jobs):
         yield {
@@ -125,12 +127,6 @@ async def no_stream(request: Request) -> Response:
     raise HTTPException(
         426, "/tts/stream is a WebSocket; POST /tts speaks a text that is complete", {"upgrade": "websocket"}
     )
-
-
-async def list_voices(request: Request) -> Response:
-    voices = request.state.tts.voices.values()
-    told = [{"name": v.name, "language": v.language, "seconds": round(v.seconds, 2)} for v in voices]
-    return JSONResponse({"voices": told})
 
 
 async def health(request: Request) -> Response:
@@ -213,7 +209,7 @@ async def openai_audio_models(request: Request) -> Response:
 async def openai_audio_voices(request: Request) -> Response:
     from server.openai_api import list_audio_voices
 
-    return list_audio_voices(request)
+    return await list_audio_voices(request)
 
 
 async def ready(request: Request) -> Response:
@@ -232,7 +228,8 @@ async def index(request: Request) -> Response:
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
         f"voices: {', '.join(request.state.tts.voices)}\n"
         "routes: POST /tts, GET /tts?text=, POST /tts/plan, /tts/status/ID, /tts/result/ID, "
-        "/voices, /health, /ready, /metrics, /stats, /openapi.json; OpenAI's: POST /v1/audio/speech, /v1/models; "
+        "/voices, /health, /ready, /metrics, /stats, /openapi.json; "
+        "OpenAI's: POST /v1/audio/speech, /v1/models; "
         "for browsers: / and /docs\n",
         headers={"vary": "accept"},
     )

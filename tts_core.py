@@ -2,7 +2,7 @@
 
 import argparse
 import functools
-import glob
+import io
 import os
 import re
 import secrets
@@ -20,21 +20,19 @@ from engine import checkpoint, device, fingerprint
 from engine.chunking import CROSS_FADE_SAMPLES, MIN_FRAMES, Chunker
 from engine.fallback import Fp32Fallback
 from engine.joins import WaveMaker, joined_waves
-from engine.mel import log_mel
 from engine.plan import Plan, Voice
 from engine.sampler import Sampler
 from engine.stepping import Result, run_to_end, to_host
 from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Tokenizer
 from engine.vocoder import Vocoder
+from engine.voices import MIN_REFERENCE_SECONDS, References, Voices
 from engine.weights import ModelUnavailable
 from engine.word_times import Timing, timing
 from speech import audio
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE
 from speech.formats import FORMATS, encoded, named_by
-from speech.reading.language import language_of
 from speech.reading.passages import Passage, joined, read
 from speech.request import DEFAULT_VOICE, BadSpeech, Speech, UnknownVoice
-from speech.text import clean
 
 if TYPE_CHECKING:
     from engine.utterance import Utterance
@@ -58,7 +56,6 @@ HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
 READING_SECONDS = 0.01
 """Between two yield points: sentences are read until so long has passed."""
-MIN_REFERENCE_SECONDS = 1.0
 MAX_REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
 
@@ -90,57 +87,54 @@ class TTS:
             if loaded.durations
             else CharTokenizer(loaded.vocab, loaded.tokenizer)
         )
-        self._fingerprint = fingerprint.of_checkpoint(loaded)
-        self.voices = {name: self._voice(path) for name, path in _voice_files(voices).items()}
-        if DEFAULT_VOICE not in self.voices:
-            raise ValueError(f"{voices} needs {DEFAULT_VOICE}.wav and {DEFAULT_VOICE}.txt (its transcript)")
-
-    def _voice(self, path: Path) -> Voice:
-        transcript = next((p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if _ends(p, ".txt")), None)
-        if transcript is None:
-            raise ValueError(f"{path} needs its transcript in {path.stem}.txt beside it")
-        said = clean(checkpoint.read_utf8(transcript))
-        if not said:
-            raise ValueError(f"{transcript} is empty; write into it what is said in {path.name}")
-        samples, rate = audio.read_mono(path)
         longest = MAX_REFERENCE_SHARE * self._max_frames * HOP_SAMPLES / SAMPLE_RATE
-        if not MIN_REFERENCE_SECONDS <= len(samples) / rate <= longest:
-            raise ValueError(
-                f"{path} lasts {len(samples) / rate:.1f} s; "
-                f"{self.model} takes references of {MIN_REFERENCE_SECONDS} to {longest:.1f} s"
-            )
-        identity = fingerprint.of_reference(self._fingerprint, samples, rate, said)
-        rms = max(1e-4, float(np.sqrt(np.mean(samples**2))))
-        gain = min(1.0, rms / audio.REFERENCE_RMS)
-        samples = audio.resample(samples / gain, rate)
-        frames = len(samples) // HOP_SAMPLES
-        # Upstream conditions on one frame more and speaks it again: a scrap of the reference would lead the speech.
-        mel = log_mel(torch.from_numpy(samples))[:frames].to(self.device.place)
-        return Voice(
-            path.stem,
-            said,
-            language_of(said),
-            len(samples) / SAMPLE_RATE,
-            mel,
-            gain,
-            self._tokenizer.prompt(said, frames),
-            identity,
-        )
+        self.reference_seconds = MIN_REFERENCE_SECONDS, longest
+        """Of a reference, at least and at most."""
+        model = fingerprint.of_checkpoint(loaded)
+        self._voices = Voices(voices, References(self.model, model, self._tokenizer, self.device.place, longest))
+        run_to_end(self._voices.reading())
+        if DEFAULT_VOICE not in self.voices:
+            raise ValueError(f"{voices}{os.sep}{self.unusable[DEFAULT_VOICE]}")
+
+    @property
+    def voices(self) -> dict[str, Voice]:
+        """By name, as they were when last looked at."""
+        return self._voices.usable
+
+    @property
+    def unusable(self) -> dict[str, str]:
+        """Of the voices' folder, by name, why files there are no voice; without paths."""
+        return self._voices.problems
+
+    def voices_changed(self) -> bool:
+        """Whether `reading_voices` may find anything new: 30 µs for a dozen."""
+        return self._voices.changed()
+
+    def reading_voices(self) -> Generator[None, None, None]:
+        """Their folder as it is now; yields as `planning` does."""
+        return self._following(self._voices.reading())
+
+    def referencing(self, wav: bytes, said: str) -> Generator[None, None, Voice]:
+        """A voice of a sound that lies nowhere, nor is kept. Raises ValueError."""
+        samples, rate = audio.read_mono(io.BytesIO(wav))
+        return self._following(self._voices.of("", samples, rate, said))
 
     def plan(self, speech: Speech) -> Plan:
         """Chunks with exact lengths. Raises UnknownVoice, and BadSpeech for a duration no pace could meet."""
         return run_to_end(self.planning(speech))
 
-    def planning(self, speech: Speech) -> Generator[None, None, Plan]:
-        """`plan`, yielding after each chunk: an hour of text takes longer than a solver step."""
-        return self._following(self._planning(speech))
+    def planning(self, speech: Speech, voice: Voice | None = None) -> Generator[None, None, Plan]:
+        """`plan`, yielding after each chunk: an hour of text takes longer than a solver step.
+
+        `voice`: this one, whatever is named."""
+        return self._following(self._planning(speech, voice))
 
     def _following(self, work: Generator[None, None, Result]) -> Generator[None, None, Result]:
         """`work`, with as many threads as other programs leave free."""
         return self.device.threads.following(work) if self.device.threads else work
 
-    def _planning(self, speech: Speech) -> Generator[None, None, Plan]:
-        voice = self._voice_of(speech)
+    def _planning(self, speech: Speech, voice: Voice | None) -> Generator[None, None, Plan]:
+        voice = voice or (yield from self._voices.finding(speech.voice))
         sentences = yield from self._sentences(voice, speech)
         passages = joined(sentences)
         unspoken = self._unspoken(voice, passages)
@@ -156,12 +150,6 @@ class TTS:
             samples = round(speech.duration * SAMPLE_RATE)
         return Plan(voice, chunks, samples, *self._settled(speech), tail, unspoken, tuple(sentences))
 
-    def _voice_of(self, speech: Speech) -> Voice:
-        voice = self.voices.get(speech.voice)
-        if voice is None:
-            raise UnknownVoice(f"no voice {speech.voice!r}; have: {', '.join(self.voices)}")
-        return voice
-
     def _reads(self, speech: Speech) -> bool:
         """Into words."""
         return self._normalize if speech.normalize is None else speech.normalize
@@ -176,7 +164,8 @@ class TTS:
 
     def timing(self, plan: Plan, text: str) -> Generator[None, None, Timing]:
         """When each word of a plan's text is heard, without inference; yields as `planning` does."""
-        return timing(text, plan.passages, plan.voice.prompt, plan.chunks, plan.samples - plan.tail)
+        end = plan.samples - plan.tail
+        return self._following(timing(text, plan.passages, plan.voice.prompt, plan.chunks, end))
 
     def _sentences(self, voice: Voice, speech: Speech) -> Generator[None, None, list[Passage]]:
         """The text in words; marks and pictures alone are a short silence: a client's test text "." has an answer."""
@@ -214,7 +203,7 @@ class TTS:
         from engine.utterance import Utterance  # here: start-up does not wait for them
         from speech.reading.arriving import ArrivingText
 
-        voice = self._voice_of(speech)
+        voice = run_to_end(self._voices.finding(speech.voice))
         plan = Plan(voice, [], 0, *self._settled(speech))
         text = ArrivingText(speech.language, self._reads(speech), voice.language)
         chunker = Chunker(voice.prompt, self._max_frames)
@@ -242,21 +231,6 @@ class TTS:
                     f"{self.model} made a sound that is not a number; its weights or its number format are broken"
                 )
             sampler = yield from self._fallback.sampler()
-
-
-def _ends(path: Path, suffix: str) -> bool:
-    return path.suffix.lower() == suffix  # cameras and Windows write .WAV
-
-
-def _voice_files(folder: Path) -> dict[str, Path]:
-    """Each voice's sound file by its name. Raises ValueError where two files claim one name."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if _ends(path, ".wav"):
-            if path.stem in found:
-                raise ValueError(f"{folder} has {found[path.stem].name} and {path.name}; a voice has one file")
-            found[path.stem] = path
-    return found
 
 
 def _command() -> argparse.ArgumentParser:

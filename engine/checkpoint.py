@@ -18,6 +18,7 @@ import torch
 from engine.arch import Arch, expected_shapes
 from engine.config import read_config
 from engine.weights import ModelUnavailable, Shape, Wanted, check_tensors, read_shapes, read_tensors
+from speech.text import utf8_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +143,9 @@ def read_vocab(path: Path) -> list[str]:
 def read_utf8(path: Path) -> str:
     """A text file. Raises ModelUnavailable where it is in another encoding."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    # UTF-16 of plain letters can be read as UTF-8, with a zero beside each.
-    if "\0" in text:
-        raise ModelUnavailable(f"{path} is not in UTF-8; save it in that encoding")
-    return text
+        return utf8_text(path.read_bytes())
+    except ValueError:
+        raise ModelUnavailable(f"{path} is not in UTF-8; save it in that encoding") from None
 
 
 def _check_weights(checkpoint: Checkpoint) -> Checkpoint:

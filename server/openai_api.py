@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from server.errors import MAX_ECHO, TooLarge, UnknownModel
 from server.requests import Asked, Framing, json_object
 from server.streaming import SpeechResponse
+from server.voices import refresh
 from speech.audio import HOP_SAMPLES
 from speech.request import DEFAULT_VOICE, BadSpeech, Speech
 
@@ -132,5 +133,6 @@ def list_audio_models(request: Request) -> Response:
     return JSONResponse({"models": [{"id": name} for name in _models(request.state.tts)]})
 
 
-def list_audio_voices(request: Request) -> Response:
+async def list_audio_voices(request: Request) -> Response:
+    await refresh(request.state.scheduler, request.state.tts)
     return JSONResponse({"voices": [{"id": name, "name": name} for name in request.state.tts.voices]})

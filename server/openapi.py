@@ -47,6 +47,17 @@ JOB = {
         "result": {"type": "object", "required": ["output_path", "url", "sample_rate", "duration", "processing_time"]},
     },
 }
+VOICE = {
+    "type": "object",
+    "required": ["name", "language", "seconds"],
+    "properties": {"name": TEXT, "language": TEXT, "seconds": NUMBER, "used": {"type": "object"}},
+}
+UNUSABLE = {"type": "object", "required": ["name", "problem"], "properties": {"name": TEXT, "problem": TEXT}}
+VOICES = {
+    "type": "object",
+    "required": ["voices", "unusable"],
+    "properties": {"voices": {"type": "array", "items": VOICE}, "unusable": {"type": "array", "items": UNUSABLE}},
+}
 SPAN = {"start": NUMBER | {"minimum": 0}, "end": NUMBER | {"minimum": 0}}
 WORD = {"type": "object", "required": ["word", *SPAN], "properties": {"word": TEXT} | SPAN}
 WORDS = {"type": "array", "items": WORD}
@@ -134,9 +145,10 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
             **_job_paths(sound),
             "/cues": _cues_path(),
             **_openai_paths(audio),
+            "/stats": {"get": {"responses": {"200": _json("/stats", {"type": "object"})} | _errors(401, 403)}},
             **{
-                path: {"get": {"responses": {"200": _json(path, {"type": "object"})} | _errors(401, 403)}}
-                for path in ("/voices", "/v1/voices", "/stats")
+                path: {"get": {"responses": {"200": _json("the voices", VOICES)} | _errors(401, 403)}}
+                for path in ("/voices", "/v1/voices")
             },
             **{
                 path: {"get": {"security": [], "responses": {"200": _json(path, {"type": "object"})}}}

@@ -22,6 +22,7 @@ from server.shutdown import ShuttingDown
 from server.stats import Stats
 from server.text_messages import Said, said, speech_of
 from server.utterance_reply import UtteranceReply
+from server.voices import refresh
 from speech.request import BadSpeech
 
 IDLE_SECONDS = 300.0
@@ -149,7 +150,7 @@ class TextStream:
             raise BadSpeech(f"{first} goes with the first message of an utterance, not into its middle", first)
         if message.text or message.options or message.command == "flush":
             options = self._options | message.options
-            reply = self._open or self._new_reply(options)
+            reply = self._open or await self._new_reply(options)
             self._add(reply, message.text or "")
             self._options = options
             if reply is not self._open:
@@ -161,9 +162,10 @@ class TextStream:
         self._ended = message.command == "end"
         self._changed.set()
 
-    def _new_reply(self, options: dict[str, Any]) -> UtteranceReply:
+    async def _new_reply(self, options: dict[str, Any]) -> UtteranceReply:
         if len(self._replies) >= MAX_UTTERANCES:
             raise TooLarge(f"{MAX_UTTERANCES} utterances wait to be spoken; send more when some are done")
+        await refresh(self._websocket.state.scheduler, self._websocket.state.tts)
         return UtteranceReply(self._websocket, *speech_of(options), self._playback)
 
     def _add(self, reply: UtteranceReply, text: str) -> None:

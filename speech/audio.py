@@ -1,7 +1,9 @@
 """Samples and bytes: sound files in, WAV out. Knows nothing of models, voices or HTTP."""
 
+import math
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -18,17 +20,37 @@ MAX_WAV_SAMPLES = (2**32 - 1 - (WAV_HEADER_BYTES - 8)) // 2
 """Its sizes are 32 bits: 24.8 hours."""
 
 
+MAX_CHANNELS = 8
+RATES = 4_000, 192_000
+
+
 class UnreadableAudio(ValueError):
-    """Not a sound file that libsndfile decodes."""
+    """Not a sound file that libsndfile decodes, or not of speech; why, to be read after its name."""
 
 
-def read_mono(file: Path | str) -> tuple[np.ndarray, int]:
-    """float32 samples, the mean of the channels, and their rate. Raises UnreadableAudio."""
+def read_mono(file: Path | str | BinaryIO, most_seconds: float = math.inf) -> tuple[np.ndarray, int]:
+    """float32 samples, the mean of the channels, and their rate; no more memory than those take.
+
+    Raises UnreadableAudio, also for what is longer than `most_seconds`, whatever its header says."""
     try:
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UnreadableAudio(f"cannot read {file}: {error}") from None
-    return samples.mean(axis=1), rate
+        with soundfile.SoundFile(file) as sound, np.errstate(over="ignore", invalid="ignore"):  # told below
+            rate, channels = sound.samplerate, sound.channels
+            if not RATES[0] <= rate <= RATES[1] or channels > MAX_CHANNELS:
+                raise UnreadableAudio(f"has {channels} channels of {rate} Hz, which is no speech")
+            blocks, frames = [], 0
+            while len(block := sound.read(rate, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1))
+                frames += len(block)
+                if frames > most_seconds * rate:
+                    raise UnreadableAudio(f"lasts over {most_seconds:g} s")
+    except soundfile.LibsndfileError as error:
+        raise UnreadableAudio(f"cannot be read: {error.error_string.strip()}") from None
+    except OSError as error:
+        raise UnreadableAudio(f"cannot be read: {error.strerror or error}") from None
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if not np.isfinite(samples).all():
+        raise UnreadableAudio("holds what is no number")
+    return samples, rate
 
 
 def resample(samples: np.ndarray, rate: int) -> np.ndarray:

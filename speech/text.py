@@ -42,6 +42,14 @@ def _few_marks(text: Iterable[str]) -> Iterator[str]:
             yield c
 
 
+def utf8_text(raw: bytes) -> str:
+    """What a file holds, with or without a mark at its beginning. Raises ValueError for another encoding."""
+    text = raw.decode("utf-8-sig")
+    if "\0" in text:  # UTF-16 of plain letters can be read as UTF-8, with a zero beside each
+        raise ValueError("it is not in UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def control_character(text: str) -> str | None:
     """The first character that no text has: a control that is not white space, or half of a surrogate pair."""
     return next((c for c in text if unicodedata.category(c) in ("Cc", "Cs") and not c.isspace()), None)

@@ -216,8 +216,8 @@ def test_a_voice_may_be_written_in_capitals(tmp_path: Path, small_folder: Path) 
     assert {"ANNA", "default"} <= both.voices.keys()
     assert len(said(both, Speech("Hello.", "ANNA", steps=1)))
     shutil.copy(tmp_path / "voices" / "ANNA.WAV", tmp_path / "voices" / "ANNA.wav")
-    with pytest.raises(ValueError, match=r"ANNA\.WAV and ANNA\.wav; a voice has one file"):
-        tts_core.TTS(small_folder, tmp_path / "voices")
+    with pytest.raises(UnknownVoice, match=r"'ANNA' cannot be used: ANNA\.WAV and ANNA\.wav; a voice has one file"):
+        both.plan(Speech("Hello.", "ANNA"))
 
 
 def test_what_cannot_be_spoken_is_refused_in_words(tts: tts_core.TTS) -> None:
@@ -239,7 +239,7 @@ def test_the_number_format_is_the_one_that_this_machine_computes_fast_and_its_re
 
 
 def test_voices_without_transcript_or_default_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"needs default\.wav"):
+    with pytest.raises(ValueError, match=r"default\.wav is missing, and default\.txt"):
         tts_core.TTS(voices=tmp_path)
     audio_file = (tts_core.VOICES / "default.wav").read_bytes()
     (tmp_path / "default.wav").write_bytes(audio_file)
@@ -254,7 +254,7 @@ def test_voices_without_transcript_or_default_are_named(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=rf"lasts {seconds:.1f} s; tiny takes references of 1.0 to 7.2 s"):
             tts_core.TTS(voices=tmp_path)
     (tmp_path / "default.wav").write_bytes(b"not a sound")
-    with pytest.raises(ValueError, match=r"cannot read .*default\.wav"):
+    with pytest.raises(ValueError, match=r"default\.wav cannot be read: "):
         tts_core.TTS(voices=tmp_path)
 
 

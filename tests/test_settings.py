@@ -45,7 +45,7 @@ def test_what_is_absent_or_empty_leaves_the_default() -> None:
     [
         ((), {"TTS_MAX_CHARS": "abc"}, "TTS_MAX_CHARS must be a whole number"),
         ((), {"TTS_DEVICE": "tpu"}, "TTS_DEVICE=tpu"),
-        ((), {"TTS_VOICES": "nowhere"}, "nowhere needs default.wav"),
+        ((), {"TTS_VOICES": "nowhere"}, "nowhere/default.wav is missing"),
         (("--workers", "2"), {"TTS_MODEL": "nowhere"}, "nowhere"),
     ],
 )

@@ -79,6 +79,10 @@ class TTS:
     ):
         self.model, self.device = "weightless", Device()
         self.voices = {name: Voice(name) for name in (DEFAULT_VOICE, "other")}
+        self.unusable: dict[str, str] = {}
+
+    def voices_changed(self) -> bool:
+        return False
 
     def plan(self, speech: Speech) -> Plan:
         """Raises UnknownVoice."""
@@ -95,7 +99,7 @@ class TTS:
             0.0,
         )
 
-    def planning(self, speech: Speech) -> Generator[None, None, Plan]:
+    def planning(self, speech: Speech, voice: Voice | None = None) -> Generator[None, None, Plan]:
         yield
         return self.plan(speech)
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from server.errors import ServerBusy
+from server.jobs.promise import VoiceGone, promised
 from server.jobs.status import job_status
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES, Job, JobStorageError, JobStore
 from server.jobs.table import MIN_FREE_BYTES
@@ -26,6 +27,7 @@ from server.scheduler import BackgroundTask, Scheduler
 from server.settings import Settings
 from server.stats import Stats
 from server.system_load import SystemLoad
+from server.voices import refresh
 from speech.audio import SAMPLE_RATE
 from speech.formats import FORMATS, encoded
 from speech.request import BadSpeech, Speech, UnknownVoice
@@ -165,9 +167,9 @@ class Jobs:
             return "no server has begun it that has the model and the voice it was accepted with"
         return self.storage_problem or self.blocked_reason
 
-    def _voices(self) -> dict[str, str]:
-        """Fingerprints that can be spoken here, and under which names."""
-        return {voice.fingerprint: name for name, voice in self._tts.voices.items()}
+    def _voices(self) -> list[str]:
+        """Fingerprints that can be spoken here."""
+        return [voice.fingerprint for voice in self._tts.voices.values()]
 
     async def _changed(self, call: Callable[..., Result], *values: object) -> Result:
         """`call` as below, and the jobs are counted anew."""
@@ -210,6 +212,7 @@ class Jobs:
                 if self.storage_problem is not None or time.monotonic() - looked > POLL_SECONDS:
                     looked = time.monotonic()
                     self._load.load()  # a mean over the last second when a job comes, not over the hours before
+                    await refresh(self._scheduler, self._tts)
                     await self._check()
                     await self._changed(self._store.release_lost, list(self._work))
                     await self._fail_orphans()
@@ -232,7 +235,7 @@ class Jobs:
     async def _start_next(self) -> None:
         """The next job starts when none is under way, or when it is due before all that are: it gets their slots."""
         self.blocked_reason = None
-        voices = list(self._voices())
+        voices = self._voices()
         due = await self._stored(self._store.next_due, voices)
         if due is None or any(work.task.due <= due for work in self._work.values() if work.speaking):
             return
@@ -251,7 +254,7 @@ class Jobs:
 
     async def _fail_orphans(self) -> None:
         """Jobs that were accepted with a model or a voice that no server has any more fail, in words, after a while."""
-        lost = await self._stored(self._store.unspeakable, list(self._voices()))
+        lost = await self._stored(self._store.unspeakable, self._voices())
         now = time.monotonic()
         self._orphans = {voice: self._orphans.get(voice, now) for voice in lost}
         for voice, since in self._orphans.items():
@@ -268,6 +271,9 @@ class Jobs:
             # By a client, or because the server stops: then whoever looks next finds it queued.
             with contextlib.suppress(JobStorageError):
                 await self._changed(self._store.requeue, job, job.failures, job.error, 0)
+        except VoiceGone:  # just now: it waits for a server that has it, or fails
+            with contextlib.suppress(JobStorageError):
+                await self._changed(self._store.requeue, job, job.failures, job.error, BACK_OFF_SECONDS[0])
         except (BadSpeech, UnknownVoice) as error:
             await self._failed(job, str(error), again=False)
         except JobStorageError as error:  # the folder's fault, not the job's: it waits for the folder
@@ -288,8 +294,8 @@ class Jobs:
     async def _speak(self, job: Job, work: _Work) -> float:
         """The audio, complete and on disk; seconds it took."""
         began = told = time.monotonic()
-        speech = self._promised(job)
-        plan = await self._scheduler.result(self._tts.planning(speech), work.task)
+        speech, voice = promised(job, self._tts.voices.values())
+        plan = await self._scheduler.result(self._tts.planning(speech, voice), work.task)
         if plan.samples != job.samples:
             seconds = job.samples / SAMPLE_RATE
             raise BadSpeech(f"this server reads it in {plan.seconds:.3f} s, and {seconds:.3f} s were promised")
@@ -314,14 +320,6 @@ class Jobs:
         finally:
             file.close()
         return time.monotonic() - began
-
-    def _promised(self, job: Job) -> Speech:
-        """What was accepted, by the name that its voice has here. Raises BadSpeech."""
-        try:
-            speech = Speech(**json.loads(job.speech))
-        except (TypeError, json.JSONDecodeError) as error:
-            raise BadSpeech(f"it was accepted by another version of this server: {error}") from None
-        return replace(speech, voice=self._voices().get(job.voice or "", speech.voice))
 
     async def _failed(self, job: Job, reason: str, again: bool) -> None:
         failures = job.failures + 1
