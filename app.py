@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket
 from server.access_log import without_texts
 from server.connections import Connections
 from server.errors import JSONErrors, handlers
+from server.forms import Forms
 from server.guard import Guard
 from server.jobs.download import AudioDownload
 from server.jobs.runner import Jobs
@@ -71,6 +72,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             "tts": tts,
             "scheduler": scheduler,
             "stats": stats,
+            "forms": Forms(),
             "load": load,
             "jobs": jobs,
             "shutdown": shutdown,
@@ -212,6 +214,24 @@ async def openai_audio_voices(request: Request) -> Response:
     return await list_audio_voices(request)
 
 
+async def keep_voice(request: Request) -> Response:
+    from server.uploads import keep_voice
+
+    return await keep_voice(request)
+
+
+async def delete_voice(request: Request) -> Response:
+    from server.uploads import delete_voice
+
+    return await delete_voice(request)
+
+
+async def clone(request: Request) -> ASGIApp:
+    from server.cloning import read_form
+
+    return SpeechResponse(request, read_form)
+
+
 async def ready(request: Request) -> Response:
     # The socket opens after start-up: before that, connections are refused. Without a place for jobs speech goes on.
     problem = request.state.jobs.storage_problem
@@ -228,7 +248,7 @@ async def index(request: Request) -> Response:
         'curl localhost:8000/tts -d \'{"text": "Hello there."}\' -o hello.wav\n\n'
         f"voices: {', '.join(request.state.tts.voices)}\n"
         "routes: POST /tts, GET /tts?text=, POST /tts/plan, /tts/status/ID, /tts/result/ID, "
-        "/voices, /health, /ready, /metrics, /stats, /openapi.json; "
+        "/voices, POST /v1/tts, /health, /ready, /metrics, /stats, /openapi.json; "
         "OpenAI's: POST /v1/audio/speech, /v1/models; "
         "for browsers: / and /docs\n",
         headers={"vary": "accept"},
@@ -262,7 +282,10 @@ app = Starlette(
         Route("/tts/{id}", cancel, methods=["DELETE"]),
         Route("/cues", read_cues, methods=["POST"]),
         Route("/voices", list_voices),
+        Route("/voices", keep_voice, methods=["POST"]),
+        Route("/voices/{name}", delete_voice, methods=["DELETE"]),
         Route("/v1/voices", list_voices),
+        Route("/v1/tts", clone, methods=["POST"]),
         Route("/v1/audio/speech", openai_speech, methods=["POST"]),
         Route("/v1/audio/voices", openai_audio_voices),
         Route("/v1/audio/models", openai_audio_models),

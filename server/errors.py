@@ -8,9 +8,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
+from server.access import NotAllowed
 from server.jobs.store import JobStorageError, NotFinished, UnknownJob
 from server.shutdown import ShuttingDown
 from speech.request import BadSpeech, UnknownVoice
+from speech.voice_files import BadVoice, NoRoom, VoiceExists, VoiceNeeded, VoiceStorageError
 
 MAX_ECHO = 80
 """Of what a client sent, so many characters at most are told back to it."""
@@ -30,6 +32,10 @@ class TooSlow(Exception):
 
 class NotJSON(ValueError):
     """A body from a browser in a type that pages of any origin may send."""
+
+
+class TooManyForms(Exception):
+    """As many as are held in memory at once."""
 
 
 class ForeignPage(Exception):
@@ -73,19 +79,26 @@ class Refusal:
 
 REFUSALS: dict[type[Exception], Refusal] = {
     BadSpeech: Refusal(400),
+    BadVoice: Refusal(400),
     Unauthorized: Refusal(401, code="invalid_api_key", challenge='Bearer realm="direct-tts"'),
     ForeignPage: Refusal(403, code="foreign_origin"),
     UnknownHost: Refusal(403, code="unknown_host"),
+    NotAllowed: Refusal(403, code="not_allowed", close=True),
     UnknownVoice: Refusal(404, code="voice_not_found", param="voice"),
     UnknownModel: Refusal(404, code="model_not_found", param="model"),
     UnknownJob: Refusal(404, code="job_not_found", param="id"),
     TooSlow: Refusal(408, close=True),
     NotFinished: Refusal(409, code="not_finished", param="id", retry_after=1),
+    VoiceExists: Refusal(409, code="voice_exists", param="name"),
+    VoiceNeeded: Refusal(409, code="voice_needed", param="name"),
+    NoRoom: Refusal(409, code="too_many_voices"),
     TooLarge: Refusal(413, close=True),
     NotJSON: Refusal(415, close=True),
     ServerBusy: Refusal(503, "server_error", code="full"),
+    TooManyForms: Refusal(503, "server_error", code="full", retry_after=1, close=True),
     ShuttingDown: Refusal(503, "server_error", code="stopping", retry_after=10),
     JobStorageError: Refusal(503, "server_error", code="not_kept", retry_after=60),
+    VoiceStorageError: Refusal(503, "server_error", code="not_kept", retry_after=60),
 }
 """Whatever is not here is a bug: 500, and its traceback is in the log."""
 
@@ -167,7 +180,7 @@ class JSONErrors:
                 said.extend(message.get("body", b""))
                 if not message.get("more_body"):
                     kept = dict(Headers(raw=plain["headers"]))  # of the reply, not of its body
-                    del kept["content-type"]
+                    kept.pop("content-type", None)
                     kept.pop("content-length", None)
                     text = said.decode(errors="replace")[:MAX_ECHO] or HTTPException(plain["status"]).detail
                     await _reply(plain["status"], text, headers=kept)(scope, receive, send)

@@ -8,6 +8,7 @@ from server.openai_api import MAX_INPUT_CHARS
 from server.version import VERSION
 from speech.formats import FORMATS
 from speech.request import FIELDS, kind
+from speech.voice_files import MAX_TRANSCRIPT_BYTES, NAME
 
 NUMBER = {"type": "number"}
 TEXT = {"type": "string"}
@@ -146,10 +147,8 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
             "/cues": _cues_path(),
             **_openai_paths(audio),
             "/stats": {"get": {"responses": {"200": _json("/stats", {"type": "object"})} | _errors(401, 403)}},
-            **{
-                path: {"get": {"responses": {"200": _json("the voices", VOICES)} | _errors(401, 403)}}
-                for path in ("/voices", "/v1/voices")
-            },
+            **_voice_paths(),
+            "/v1/tts": _cloning_path(speech, sound),
             **{
                 path: {"get": {"security": [], "responses": {"200": _json(path, {"type": "object"})}}}
                 for path in ("/health", "/ready")
@@ -163,6 +162,51 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
                 }
             },
         },
+    }
+
+
+def _voice_paths() -> dict[str, Any]:
+    listed = {"get": {"responses": {"200": _json("the voices", VOICES)} | _errors(401, 403)}}
+    new = {
+        "type": "object",
+        "required": ["name", "text", "audio"],
+        "additionalProperties": False,
+        "properties": {
+            "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+            "text": TEXT | {"description": "what is said in the sound, all of it", "maxLength": MAX_TRANSCRIPT_BYTES},
+            "audio": {"type": "string", "format": "binary", "description": "WAV, FLAC, Ogg, MP3 or AIFF"},
+        },
+    }
+    name = {"name": "name", "in": "path", "required": True, "schema": TEXT}
+    kept = _json("kept, and a voice from now on", VOICE | {"required": ["name", "language", "seconds", "used"]})
+    removed = _json("deleted", {"type": "object", "required": ["name", "status"]})
+    return {
+        "/voices": listed
+        | {
+            "post": {
+                "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": new}}},
+                "responses": {"201": kept} | _errors(400, 401, 403, 408, 409, 413, 500, 503),
+            }
+        },
+        "/v1/voices": listed,
+        "/voices/{name}": {
+            "delete": {"parameters": [name], "responses": {"200": removed} | _errors(401, 403, 404, 409, 503)}
+        },
+    }
+
+
+def _cloning_path(speech: dict[str, Any], sound: dict[str, Any]) -> dict[str, Any]:
+    """A form: its fields are texts, and those that are empty are not there."""
+    fields = {name: {"type": "string", "description": rule["description"]} for name, rule in speech.items()}
+    file = {"type": "string", "format": "binary", "description": "a sound to speak like, instead of a voice"}
+    said = TEXT | {"description": "what is said in it", "maxLength": MAX_TRANSCRIPT_BYTES}
+    form = {"type": "object", "required": ["text"], "properties": fields | {"audio_file": file, "ref_text": said}}
+    kinds = {kind: {"schema": form} for kind in ("multipart/form-data", "application/x-www-form-urlencoded")}
+    return {
+        "post": {
+            "requestBody": {"required": True, "content": kinds},
+            "responses": {"200": sound} | _errors(400, 401, 403, 404, 408, 413, 500, 503),
+        }
     }
 
 

@@ -9,12 +9,18 @@ from speech.request import BadSpeech, Speech
 
 if TYPE_CHECKING:
     from engine.word_times import ChunkTime, Timing, WordTime
-    from tts_core import TTS, Plan
+    from tts_core import TTS, Plan, Voice
 
 
-async def planned(scheduler: Scheduler, tts: "TTS", speech: Speech, who: PlaybackDeadline | BackgroundTask) -> "Plan":
-    """Raises UnknownVoice, and BadSpeech for what cannot be spoken so, or not be sent."""
-    plan = await scheduler.result(tts.planning(speech), who)
+async def planned(
+    scheduler: Scheduler,
+    tts: "TTS",
+    speech: Speech,
+    who: PlaybackDeadline | BackgroundTask,
+    voice: "Voice | None" = None,
+) -> "Plan":
+    """`voice`: this one, whatever is named. Raises UnknownVoice, BadSpeech for what cannot be spoken or sent so."""
+    plan = await scheduler.result(tts.planning(speech, voice), who)
     if plan.samples > MAX_WAV_SAMPLES:
         most = MAX_WAV_SAMPLES / SAMPLE_RATE
         raise BadSpeech(

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -14,6 +14,9 @@ from starlette.requests import Request
 from server.errors import MAX_ECHO, NotJSON, TooLarge, TooSlow
 from server.jobs.store import PRIORITY_DUE_SECONDS
 from speech.request import FIELDS, BadSpeech, Speech, parse
+
+if TYPE_CHECKING:
+    from tts_core import Voice
 
 JSON_BYTES_PER_CHARACTER = 12
 OTHER_FIELDS_BYTES = 4096
@@ -47,6 +50,8 @@ class Asked:
     priority: str | None = None
     """Of a job: speech for later."""
     framing: Framing | None = None
+    voice: "Voice | None" = None
+    """This one, whatever is named: of a sound that came with the request."""
 
 
 async def read_speech(request: Request) -> Asked:
@@ -54,10 +59,12 @@ async def read_speech(request: Request) -> Asked:
     max_chars = request.state.settings.max_chars
     if request.method != "POST":
         query = request.query_params.items()
-        return Asked(_speech({name: parse(name, text) if name in FIELDS else text for name, text in query}, max_chars))
+        return Asked(
+            speech_of({name: parse(name, text) if name in FIELDS else text for name, text in query}, max_chars)
+        )
     wanted = await json_object(request, max_chars)
     priority = _priority(wanted.pop("async", False), wanted.pop("priority", None))
-    return Asked(_speech(wanted, max_chars), priority)
+    return Asked(speech_of(wanted, max_chars), priority)
 
 
 async def json_object(request: Request, max_chars: int, other_bytes: int = OTHER_FIELDS_BYTES) -> dict[str, Any]:
@@ -113,7 +120,8 @@ def _priority(later: object, priority: object) -> str | None:
     return (str(priority or "normal")).lower() if later else None
 
 
-def _speech(wanted: dict[str, Any], max_chars: int) -> Speech:
+def speech_of(wanted: dict[str, Any], max_chars: int) -> Speech:
+    """Of the fields as they were sent. Raises BadSpeech, TooLarge."""
     unknown = next((name for name in wanted if name not in FIELDS), None)
     if unknown is not None:
         unknown = unknown[:MAX_ECHO]

@@ -105,7 +105,7 @@ class SpeechResponse:
         with self._stats.listener(self._id) as self._served:
             async with _while_connected(receive):
                 who = BackgroundTask() if head or self._plan_alone else self._playback
-                plan = await planned(self._scheduler, self._tts, asked.speech, who)
+                plan = await planned(self._scheduler, self._tts, asked.speech, who, asked.voice)
                 if self._plan_alone:
                     timing = await self._scheduler.result(self._tts.timing(plan, asked.speech.text), who)
                     await JSONResponse(told(plan, timing))(self._request.scope, receive, send)

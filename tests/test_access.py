@@ -12,6 +12,7 @@ import httpx
 import pytest
 from conftest import ROOT, serving
 from films import asked, make_film, sounds, work
+from recordings import folder_of, upload
 from scripted import Reply, Scripted, scripted
 from starlette.routing import Route
 from streams import listen, open_stream, say
@@ -34,9 +35,10 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def locked(log: Path) -> Iterator[httpx.Client]:
     """A server that has a key and names an origin."""
+    voices = folder_of(log.parent / "voices", default="default")
     origins = f"http://localhost:3000,{PAGE}"
     with (
-        serving(log, TTS_API_KEY=KEY, TTS_CORS=origins, TTS_CPU_LIMIT="100") as address,
+        serving(log, TTS_API_KEY=KEY, TTS_CORS=origins, TTS_CPU_LIMIT="100", TTS_VOICES=str(voices)) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         yield client
@@ -76,6 +78,14 @@ def test_only_the_key_itself_is_taken(locked: httpx.Client) -> None:
     for right in (f"Bearer {KEY}", f"bearer  {KEY}"):
         assert locked.post("/tts", json=TEXT, headers={"authorization": right}).status_code == 200
     assert locked.get("/voices", headers=BEARER).status_code == 200
+
+
+def test_who_has_the_key_changes_voices_from_anywhere(locked: httpx.Client) -> None:
+    afar = {"x-forwarded-for": "192.0.2.7"}
+    assert_refused(upload(locked, "anna", headers=afar))
+    assert upload(locked, "anna", headers=afar | BEARER).status_code == 201
+    assert_refused(locked.delete("/voices/anna", headers=afar))
+    assert locked.delete("/voices/anna", headers=afar | BEARER).status_code == 200
 
 
 def test_the_key_is_told_to_nobody(locked: httpx.Client, log: Path) -> None:

@@ -1,6 +1,7 @@
 """Whatever is sent: no 500, no hang, and every refusal in the agreed shape."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,7 +9,7 @@ import httpx
 import pytest
 import schemathesis
 import torch
-from conftest import FIGURES, serving
+from conftest import FIGURES, ROOT, serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -52,8 +53,10 @@ def subnormals() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own: fuzzing leaves jobs."""
-    with serving(tmp_path_factory.mktemp("fuzz") / "log") as address:
+    """A server of its own, with voices of its own: fuzzing leaves jobs, and might keep or delete a voice."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    shutil.copytree(ROOT / "voices", folder / "voices")
+    with serving(folder / "log", TTS_VOICES=str(folder / "voices")) as address:
         yield address
 
 
