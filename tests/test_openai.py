@@ -107,6 +107,16 @@ def test_the_python_package_finds_the_models(sdk: openai.OpenAI, client: httpx.C
     assert sdk.audio.speech.create(model="tiny", voice="alloy", input="Hello.").read()
 
 
+def test_the_lines_that_are_told_work(
+    server: str, client: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/clients.md"""
+    monkeypatch.chdir(tmp_path)
+    lines = (ROOT / "docs" / "clients.md").read_text().split("```python\n")[1].split("```")[0]
+    exec(lines.replace("http://localhost:8000", server))
+    assert_complete((tmp_path / "hello.mp3").read_bytes(), "mp3", planned(client, "Good evening."))
+
+
 def test_openais_voices_are_the_default_one(sdk: openai.OpenAI, client: httpx.Client) -> None:
     def length(voice: Any) -> int:
         made = sdk.audio.speech.create(model="tts-1", voice=voice, input=INPUT, response_format="pcm")
