@@ -171,7 +171,9 @@ class TTS:
         """The text in words; marks and pictures alone are a short silence: a client's test text "." has an answer."""
         found: list[Passage] = []
         began = time.perf_counter()
-        for passage in read(speech.text, speech.language, self._reads(speech), voice.language):
+        for passage in read(
+            speech.text, speech.language, self._reads(speech), voice.language, chinese=voice.prompt.chinese
+        ):
             found.append(passage)
             if time.perf_counter() - began > READING_SECONDS:
                 yield
@@ -205,7 +207,7 @@ class TTS:
 
         voice = run_to_end(self._voices.finding(speech.voice))
         plan = Plan(voice, [], 0, *self._settled(speech))
-        text = ArrivingText(speech.language, self._reads(speech), voice.language)
+        text = ArrivingText(speech.language, self._reads(speech), voice.language, voice.prompt.chinese)
         chunker = Chunker(voice.prompt, self._max_frames)
         return plan, Utterance(text, chunker, speech.speed, self._wave_maker(plan), self._following)
 

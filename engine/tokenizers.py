@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -54,6 +54,10 @@ class Prompt(Protocol):
     @property
     def frames(self) -> int: ...
 
+    @property
+    def chinese(self) -> bool:
+        """Whether it has tokens for Chinese."""
+
     def chunk(
         self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
     ) -> Chunk:
@@ -81,7 +85,15 @@ class CharTokenizer:
 
     def __init__(self, vocab: Sequence[str], kind: str):
         self._index = {token: i for i, token in reversed(list(enumerate(vocab)))}
-        self._kind = kind
+        self.chinese = kind == "pinyin" or "一" in self._index
+        self._pinyin = None
+        # With the first text they would hold the event loop: upstream's trainer comes with its pinyin, which takes 4 s.
+        if kind == "pinyin":
+            from f5_tts.model.utils import convert_char_to_pinyin
+
+            self._pinyin = convert_char_to_pinyin
+        if self.chinese:
+            from speech.reading import chinese  # noqa: F401
 
     def prompt(self, reference: str, frames: int) -> "CharPrompt":
         reference = clean(reference)
@@ -91,11 +103,8 @@ class CharTokenizer:
         return CharPrompt(self, reference + "  " if utf8_bytes(reference[-1]) == 1 else reference, frames)
 
     def ids(self, text: str) -> torch.Tensor:
-        if self._kind == "char":
-            return torch.tensor([self._index.get(c, 0) for c in text])
-        from f5_tts.model.utils import convert_char_to_pinyin  # here, because it imports upstream's trainer: 4 s
-
-        return torch.tensor([self._index.get(token, 0) for token in convert_char_to_pinyin([text])[0]])
+        tokens = self._pinyin([text])[0] if self._pinyin else text
+        return torch.tensor([self._index.get(token, 0) for token in tokens])
 
     def unspoken(self, text: str) -> list[str]:
         return [word for word in re.findall(r"[^\W_]+", text) if not self.ids(word).any()]
@@ -106,6 +115,10 @@ class CharPrompt:
     tokenizer: CharTokenizer
     text: str
     frames: int
+
+    @property
+    def chinese(self) -> bool:
+        return self.tokenizer.chinese
 
     def chunk(
         self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
@@ -163,6 +176,7 @@ class PhonemePrompt:
     """Frames this voice spends for each expected one."""
     language: str
     bytes: int
+    chinese: ClassVar[bool] = False
 
     def chunk(
         self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None

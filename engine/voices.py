@@ -67,7 +67,16 @@ class References:
         mel = log_mel(torch.from_numpy(samples))[:frames].to(self.place)
         yield
         prompt = self.tokenizer.prompt(said, frames)
-        return Voice(name, said, language_of(said), len(samples) / SAMPLE_RATE, mel, gain, prompt, identity)
+        return Voice(
+            name,
+            said,
+            language_of(said, chinese=prompt.chinese),
+            len(samples) / SAMPLE_RATE,
+            mel,
+            gain,
+            prompt,
+            identity,
+        )
 
 
 class Voices:

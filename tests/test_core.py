@@ -287,3 +287,11 @@ def test_a_long_chunk_asks_the_system_for_no_memory_twice(tts: tts_core.TTS) -> 
 def test_no_weight_keeps_the_whole_file_mapped(tts: tts_core.TTS) -> None:
     said(tts, Speech("Hello.", seed=1))
     assert "model.safetensors" not in Path("/proc/self/maps").read_text()
+
+
+def test_chinese_numbers_are_in_the_checkpoints_letters(tmp_path: Path) -> None:
+    """They were read as English."""
+    tts = tts_core.TTS(small_checkpoint(tmp_path / "chinese", vocab=" .,a零一二三四五年今天是月。"))
+    plan = tts.plan(Speech("今天是2024年5月。"))
+    assert ("".join(chunk.text for chunk in plan.chunks), plan.language) == ("今天是二零二四年五月。", "zh")
+    assert tts.plan(Speech("今天是5月。", normalize=False)).chunks[0].text == "今天是5月。"

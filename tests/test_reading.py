@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,19 @@ def test_written_forms_sound_like_their_spoken_ones(file: str, language: str) ->
         if sounds(written, language) not in [sounds(form, language) for form in spoken.split(" | ")]
     ]
     assert len(wrong) <= (1 - MIN_RIGHT) * len(rows), wrong
+
+
+def test_chinese_is_read_where_it_is_spoken() -> None:
+    rows = [line.split("\t") for line in (SPOKEN / "zh.tsv").read_text(encoding="utf-8").splitlines()]
+    for written, spoken in rows:
+        words = "".join(passage.words for passage in read(written, "zh", chinese=True))
+        assert "".join(words.split()) == unicodedata.normalize("NFKC", "".join(spoken.split())), written
+    mixed = joined(read("我有3个。你有4只猫吗？I have 3 cats.", chinese=True))
+    assert [(one.language, one.words) for one in mixed] == [
+        ("zh", "我有三个。你有四只猫吗?"),
+        ("en-us", "I have three cats."),
+    ]
+    assert [passage.language for passage in read("你好 123", chinese=False)] == ["en-us"]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,14 @@ _LEADING_MARKS = re.compile(r"^[.,;:]+(?=\s|$)")
 
 @dataclass(slots=True)
 class ArrivingText:
-    """`language`: of the whole text; None: each sentence's own, by its words, and `otherwise` where they do not say."""
+    """`language`: of the whole text; None: each sentence's own, by its words, and `otherwise` where they do not say.
+
+    `chinese`: who speaks it can say what Chinese reading gives."""
 
     language: str | None
     normalize: bool
     otherwise: str
+    chinese: bool = False
     ended: bool = False
     _source: str = ""
     """From the beginning of the first sentence that is not read to its end."""
@@ -126,10 +129,10 @@ class ArrivingText:
 
     def _read(self, text: str) -> Generator[None, None, list[Passage]]:
         if self._main[0] != len(self._beginning):
-            told = self.language or main_language(self._beginning, self.normalize, self.otherwise)
+            told = self.language or main_language(self._beginning, self.normalize, self.otherwise, self.chinese)
             self._main = len(self._beginning), told
         found = []
-        for passage in read(text, self.language, self.normalize, self.otherwise, self._main[1]):
+        for passage in read(text, self.language, self.normalize, self.otherwise, self._main[1], self.chinese):
             found.append(passage)
             yield
         return joined(found)

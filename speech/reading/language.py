@@ -13,6 +13,8 @@ _RIMES = (
 _SYLLABLE = re.compile(rf"^(?:{_ONSETS})?(?:{_RIMES})(?:ch|ng|nh|[cmnpt])?$")
 _VIETNAMESE_LETTER = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉĩịọỏốồổỗộớờởỡợụủũứừửữựỳỵỷỹ]", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
+_KANA = re.compile("[\u3041-\u30ff]")
 _PLAIN_VIETNAMESE = set(
     "anh em toi la cua va khong co cho nay thi nhung mot hai ba nam con ra den di ve lam duoc nguoi trong khi xin "
     "chao ban rat nha tôi là của và không có này thì một con cho trong khi xin chào ông bà cô hôm nay cháu mình chúng "
@@ -32,8 +34,11 @@ def is_syllable(word: str) -> bool:
     return bool(_SYLLABLE.match(unicodedata.normalize("NFC", bare)))
 
 
-def language_of(text: str, otherwise: str = "en-us") -> str:
-    """`vi`, `en-us` or `zh` by the share of words; `otherwise` where the words do not say."""
+def language_of(text: str, otherwise: str = "en-us", chinese: bool = False) -> str:
+    """`vi` or `en-us` by the share of words; `otherwise` where they do not say. Where `chinese` is spoken, `zh` by its
+    share of letters."""
+    if chinese and _is_chinese(text):
+        return "zh"
     vietnamese = english = neutral = 0.0
     for word in _WORD.findall(unicodedata.normalize("NFC", text)):
         lower = word.lower()
@@ -54,3 +59,9 @@ def language_of(text: str, otherwise: str = "en-us") -> str:
     if english > 1 and english > 2 * vietnamese:
         return "en-us"
     return otherwise
+
+
+def _is_chinese(text: str) -> bool:
+    """Mostly: kana make it Japanese, and a name in its own letters leaves an English sentence English."""
+    han = len(_HAN.findall(text))
+    return han > 0 and not _KANA.search(text) and han >= len(_WORD.findall(_HAN.sub(" ", text)))

@@ -10,7 +10,9 @@ from speech.reading import markup
 from speech.reading.language import language_of
 from speech.text import chunks_of, clean, utf8_bytes
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-z])")
+_SENTENCE_END = re.compile(
+    r"[.!?…]+[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W\d_a-z])|(?:。|(?<=[\u3400-\u9fff])[!?])[。!?]*[\"'”’)\]」』]*\s*(?=\S)"
+)
 _NOT_AN_END = re.compile(
     r"(?:^|[\s(\"'“‘])(?:[^\W\d_]|[^\W\d_]{1,2}\.\S*|[A-ZĐ][a-z]{0,4}|[A-Za-z]*\.[A-Za-z.]*|etc|approx|dept|est|max|min|vs|vv|tel|ext"
     r"|apt|misc|fig|vol|ch|pp|no|nos|al|[A-ZĐ]{1,3})\.[\"'”’)\]]*\s+$"
@@ -38,13 +40,13 @@ class Passage:
     """The sentence that was read, its markup off; "" where the words stand as they were written."""
 
 
-def main_language(text: str, normalize: bool, otherwise: str) -> str:
+def main_language(text: str, normalize: bool, otherwise: str, chinese: bool = False) -> str:
     """Told by its beginning."""
-    return _language_of_parts(markup.segments(text) if normalize else [(0.0, text)], otherwise)
+    return _language_of_parts(markup.segments(text) if normalize else [(0.0, text)], otherwise, chinese)
 
 
-def _language_of_parts(parts: Iterable[tuple[float, str]], otherwise: str) -> str:
-    return language_of(" ".join(part for _, part in parts)[:SAMPLE], otherwise)
+def _language_of_parts(parts: Iterable[tuple[float, str]], otherwise: str, chinese: bool) -> str:
+    return language_of(" ".join(part for _, part in parts)[:SAMPLE], otherwise, chinese)
 
 
 def read(
@@ -53,20 +55,22 @@ def read(
     normalize: bool = True,
     otherwise: str = "en-us",
     main: str | None = None,
+    chinese: bool = False,
 ) -> Iterator[Passage]:
     """A text in words, about a sentence at a time; `joined` makes few long passages of them. At least one.
 
     `language`: of the whole text; None: each sentence's own, by its words, and `otherwise` where they do not say.
-    `main`: of a longer text that this is a part of; None: this is the whole."""
+    `main`: of a longer text that this is a part of; None: this is the whole.
+    `chinese`: who speaks it can say what Chinese reading gives; else its letters stay as they are."""
     parts = markup.segments(text) if normalize else [(0.0, text)]
-    main = language or main or _language_of_parts(parts, otherwise)
+    main = language or main or _language_of_parts(parts, otherwise, chinese)
     if not normalize:
         yield Passage(clean(text), main)
         return
     for pause, part in parts:
         for sentence in _sentences(clean(part)):
-            own = language or language_of(sentence, main)
-            yield Passage(words(sentence, own), own, pause, sentence)
+            own = language or language_of(sentence, main, chinese)
+            yield Passage(words(sentence, own, chinese), own, pause, sentence)
             pause = 0.0
 
 
@@ -81,7 +85,10 @@ def joined(passages: Iterable[Passage]) -> list[Passage]:
             found[-1] = replace(passage, pause=last.pause + passage.pause), [passage.words]
         else:
             found.append((passage, [passage.words]))
-    return [replace(passage, words=" ".join(filter(None, texts)), written="") for passage, texts in found]
+    return [
+        replace(passage, words=("" if passage.language == "zh" else " ").join(filter(None, texts)), written="")
+        for passage, texts in found
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ def pieces(passages: Iterable[Passage], limit: int) -> Iterator[Piece]:
             before, pause = utf8_bytes(text), 0.0
 
 
-def words(sentence: str, language: str) -> str:
+def words(sentence: str, language: str, chinese: bool = False) -> str:
     """One sentence as it is said. Languages without rules are only cleaned."""
     if language.startswith("en"):
         if _PLAIN_ENGLISH.fullmatch(sentence) and not _NOT_PLAIN.search(sentence):
@@ -116,6 +123,10 @@ def words(sentence: str, language: str) -> str:
         from speech.reading import vietnamese
 
         return unglued(vietnamese.read(sentence))
+    if chinese and language.startswith("zh"):
+        from speech.reading import chinese as rules
+
+        return unglued(rules.read(sentence))
     return sentence
 
 
