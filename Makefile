@@ -13,8 +13,10 @@ serve: .venv/serve
 sample: .venv/serve
 	$(BIN)/python tts_core.py "Good evening. The river is quiet tonight." docs/hello.wav --seed 1
 
+# Two at a time; then, alone, those that compare times.
 test: .venv/test .venv/node lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not timing"
+	$(BIN)/python -m pytest -m "timing and not slow"
 
 # The long forms: minutes each.
 soak: .venv/test

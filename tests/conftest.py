@@ -1,6 +1,7 @@
 """A real server with the embedded model, once for all tests; small random checkpoints for lengths and errors."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from engine.weights import Read
 
 __all__ = ["Server", "film", "out"]  # fixtures of the subtitle client
 ROOT = Path(__file__).parents[1]
+# What else runs here, other tests too, holds up no job.
+os.environ.setdefault("TTS_CPU_LIMIT", "100")
+os.environ.setdefault("TTS_MEMORY_LIMIT", "100")
 LETTERS = " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,!?'0123456789"
 
 

@@ -19,6 +19,7 @@ from speech.request import Speech
 TEXT = "The library opens at nine and closes late on Friday. Two men were standing in front of the hotel."
 
 
+@pytest.mark.timing
 def test_threads_give_way_to_a_busy_program_and_change_no_byte(tts: tts_core.TTS) -> None:
     most, _ = cpu_threads.most_threads()
     if most < 2:
@@ -80,6 +81,7 @@ def test_a_quota_of_processors_is_honoured(tmp_path: Path, monkeypatch: pytest.M
         assert cpu_threads.most_threads()[0] == 1
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_a_busy_neighbour_is_no_cliff(tmp_path: Path) -> None:
     """Beside one spinning program the real-time factor was 48 times the quiet one."""

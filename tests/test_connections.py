@@ -198,6 +198,7 @@ def test_asking_for_a_length_takes_a_place_and_goes_after_who_plays(tmp_path: Pa
         assert stats(client)["queue_size"] == 0
 
 
+@pytest.mark.timing
 def test_an_urgent_job_is_begun_beside_listeners_who_never_stop(client: httpx.Client, server: str) -> None:
     """Within the seconds that docs/reliability.md states, whoever listens."""
     stop = threading.Event()

@@ -185,6 +185,7 @@ def test_another_format_is_refused_with_those_there_are(client: httpx.Client, na
         assert error["message"] == "format must be one of wav, pcm, flac, mp3, opus, aac"
 
 
+@pytest.mark.timing
 def test_the_first_bytes_of_an_mp3_come_as_soon_as_a_wavs(client: httpx.Client) -> None:
     """At most 30 ms later: the median of seven pairs, and what else the machine does is in both."""
 
@@ -234,6 +235,7 @@ except BadSpeech as error:
     assert python(code).startswith("format format aac needs the package av")
 
 
+@pytest.mark.timing
 def test_whoever_starts_waits_for_no_door_that_few_use() -> None:
     code = """
 import asyncio, sys

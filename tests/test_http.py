@@ -218,6 +218,7 @@ def longest_gap(tts: tts_core.TTS, text: str) -> float:
     return longest
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "wanted,read",
     [({"text": LONG[:48], "steps": 64}, 0), ({"text": LONG}, 60_000)],
@@ -238,6 +239,7 @@ def test_a_vanished_client_frees_the_model_within_a_step(
     assert freed < 2 * step + 0.1, f"freed after {freed:.3f} s, a step takes {step:.3f} s"
 
 
+@pytest.mark.timing
 def test_health_answers_within_a_step_while_speaking(server: str, client: httpx.Client, tts: tts_core.TTS) -> None:
     step = longest_gap(tts, LONG[:800])
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -265,6 +267,7 @@ ZOO = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", ZOO)
 def test_no_text_holds_the_loop_before_its_first_slot(
     server: str, client: httpx.Client, tts: tts_core.TTS, name: str
@@ -291,6 +294,7 @@ def test_no_text_holds_the_loop_before_its_first_slot(
     assert max(waits) < 1.5 * step + 0.1, f"/health waited {max(waits):.3f} s, a step takes {step:.3f} s"
 
 
+@pytest.mark.timing
 def test_ten_at_once_are_all_spoken_in_order_of_arrival(server: str) -> None:
     place, selector = urlsplit(server), selectors.DefaultSelector()
     with contextlib.ExitStack() as open_:

@@ -149,6 +149,7 @@ def test_jobs_wait_for_listeners_and_go_by_priority_and_age(tmp_path: Path) -> N
     assert order == [old, *(by_priority[name] for name in ("urgent", "high", "normal", "low"))]
 
 
+@pytest.mark.timing
 def test_an_urgent_job_overtakes_one_under_way_and_a_listener_both(client: httpx.Client) -> None:
     slow = ask_later(client, LONG * 30, priority="low")
     while client.get(f"/tts/status/{slow}").json()["status"] == "queued":

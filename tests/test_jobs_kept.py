@@ -136,6 +136,7 @@ def test_a_server_starts_beside_a_damaged_table_and_says_so(disk: Path) -> None:
         is_accepted_again(client)
 
 
+@pytest.mark.timing
 def test_a_locked_table_holds_nobody_longer_than_stated(disk: Path) -> None:
     with jobs_in(disk / "outputs") as client:
         kept = is_accepted_again(client)
@@ -261,6 +262,7 @@ def test_a_result_that_goes_while_it_is_downloaded_comes_whole(tmp_path: Path, h
     assert "Traceback" not in server.log
 
 
+@pytest.mark.timing
 def test_jobs_wait_while_other_programs_need_the_processor_and_say_so(tmp_path: Path) -> None:
     """As many busy neighbours as there are cores, above a limit that a machine with something else to do stays
     under."""
@@ -292,6 +294,7 @@ def test_jobs_wait_while_other_programs_need_the_processor_and_say_so(tmp_path: 
             process.wait()
 
 
+@pytest.mark.timing
 def test_an_urgent_job_is_begun_beside_listeners_who_never_stop_or_says_what_it_waits_for(client: httpx.Client) -> None:
     stop = threading.Event()
 

@@ -60,6 +60,7 @@ def beside_a_job(client: httpx.Client, rounds: int) -> tuple[float, float]:
     return statistics.median(alone), statistics.median(beside)
 
 
+@pytest.mark.timing
 def test_a_job_hardly_delays_a_listener(client: httpx.Client) -> None:
     alone, beside = beside_a_job(client, 2)
     assert beside < 1.3 * alone + 0.05, f"first sound after {beside:.3f} s, {alone:.3f} s without the job"
@@ -81,6 +82,7 @@ def test_a_job_hardly_delays_a_listener_where_chunk_turns_do(tmp_path: Path) -> 
     assert ratios["steps"] <= 1.3
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("count", [10, 32])
 def test_all_at_once_are_spoken_in_order_of_arrival_and_the_next_is_refused(tmp_path: Path, count: int) -> None:
     with serving(tmp_path / "log", TTS_MAX_WAITING=str(count)) as address:

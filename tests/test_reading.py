@@ -283,6 +283,7 @@ def test_vietnamese_numbers_have_no_symbol_without_sound() -> None:
         assert set(known(phonemes(str(number), "vi"), VOCABULARY)) <= VOCABULARY, number
 
 
+@pytest.mark.timing
 def test_a_sentence_is_read_within_5_ms() -> None:
     texts = [line.split("\t")[0] for line in (SPOKEN / "en.tsv").read_text(encoding="utf-8").splitlines()]
     for _ in range(2):  # the second time warm

@@ -167,6 +167,7 @@ def test_a_bad_message_is_an_error_and_changes_nothing(quick: str) -> None:
         assert "connect again" in heard.all("error")[0]["message"] and heard.closed == (1000, "")
 
 
+@pytest.mark.timing
 def test_cancel_frees_the_model_and_drops_what_waits(quick: str) -> None:
     with open_stream(quick) as stream:
         say(stream, HOW | {"text": ENDLESS}, {"flush": True}, {"text": "Never spoken."})
@@ -194,6 +195,7 @@ def made_seconds(server: str) -> float:
     return counted(server, "tts_audio_seconds_total")
 
 
+@pytest.mark.timing
 def test_who_leaves_frees_the_model(quick: str) -> None:
     gone = 'tts_requests_total{outcome="disconnected"}'
     before = counted(quick, gone)

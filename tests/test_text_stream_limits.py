@@ -132,6 +132,7 @@ def test_the_grace_is_over_for_who_still_listens(tmp_path: Path, small_folder: P
     assert server.process.wait(20) == 0 and "Traceback" not in server.log
 
 
+@pytest.mark.timing
 def test_start_up_waits_for_no_door_that_few_use() -> None:
     doors = [
         "server.text_stream",

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -87,6 +88,7 @@ def test_one_at_a_time_and_nobody_forgotten_when_some_leave_and_some_break(count
     asyncio.run(main())
 
 
+@pytest.mark.timing
 def test_background_work_that_is_due_has_its_share_beside_endless_listeners_and_what_is_not_due_waits() -> None:
     async def main() -> tuple[int, int, int]:
         model, slots = Scheduler(Stats()), {"listener": 0, "due": 0, "later": 0}
@@ -133,6 +135,7 @@ def first_sound(client: httpx.Client, text: str) -> float:
         return time.perf_counter() - began
 
 
+@pytest.mark.timing
 def test_a_newcomer_overtakes_a_long_speech_between_two_steps(server: str, client: httpx.Client) -> None:
     """Upstream's servers finish the chunk first; here the wait grows by a step or two."""
     short = "Good evening to you."

@@ -135,6 +135,7 @@ def test_a_text_in_pieces_is_spoken_while_it_is_written_and_once(port: int) -> N
     assert len(sound(first + rest)) > 48_000
 
 
+@pytest.mark.timing
 def test_who_leaves_frees_the_model(port: int, quick: str) -> None:
     async def main() -> None:
         async with AsyncTcpClient("127.0.0.1", port) as client:
