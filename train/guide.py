@@ -4,7 +4,9 @@ The student starts as the teacher and learns its guided velocity, v + (v - v_wit
 the target has no noise in it, so a few hundred steps are enough.   Try: python -m train.guide --minutes 15
 """
 
+import functools
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,29 +18,10 @@ STRENGTH = 2.0
 WARM_UP_STEPS = 20
 
 
-def train(
-    data_folder: Path,
-    out: Path,
-    minutes: float,
-    lr: float,
-    seed: int,
-    compiled: bool,
-    threads: int,
-    max_steps: int | None = None,
-) -> list[float]:
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    place = loop.device()
-    saved = loop.read(out / "flow.pt")
-    if saved is None:
-        raise FileNotFoundError(f"{out}/flow.pt: train the flow model first")
-    data = flow.Data(data_folder, saved["vocab"])
-    teacher, student = flow.build(data.vocab).requires_grad_(False), flow.build(data.vocab)
-    teacher.load_state_dict(saved["ema"])
-    student.load_state_dict(saved["ema"])
+def guided(teacher: torch.nn.Module) -> Callable[..., torch.Tensor]:
+    """The teacher's velocity with and without its conditions, as one batch, and beyond the first by STRENGTH."""
 
     def taught(x, given, tokens, t, no_text):
-        """With and without its conditions, as one batch."""
         both = flow.velocity(
             teacher,
             x.repeat(2, 1, 1),
@@ -50,11 +33,13 @@ def train(
         told, untold = both.float().chunk(2)
         return told + (told - untold) * STRENGTH
 
-    def learned(x, given, tokens, t, no_text):
-        return flow.velocity(student, x, given, tokens, t, no_text)
+    return taught
 
-    if compiled:
-        taught, learned = torch.compile(taught, dynamic=False), torch.compile(learned, dynamic=False)
+
+def lesson(
+    data: flow.Data, taught: Callable[..., torch.Tensor], learned: Callable[..., torch.Tensor], place: torch.device
+) -> loop.Loss:
+    """How far the student is from the teacher's guided velocity, where the mel is not given."""
     precision = loop.precision_of(place)
 
     def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
@@ -71,21 +56,39 @@ def train(
             made = learned(x, given, tokens, t, told)
         return F.mse_loss(made.float()[unknown], target[unknown])
 
+    return loss
+
+
+def train(
+    data_folder: Path,
+    out: Path,
+    minutes: float,
+    lr: float,
+    seed: int,
+    compiled: bool,
+    threads: int,
+    max_steps: int | None = None,
+) -> list[float]:
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    saved = loop.read(out / "flow.pt")
+    if saved is None:
+        raise FileNotFoundError(f"{out}/flow.pt: train the flow model first")
+    data = flow.Data(data_folder, saved["vocab"])
+    teacher, student = flow.build(data.vocab).requires_grad_(False), flow.build(data.vocab)
+    teacher.load_state_dict(saved["ema"])
+    student.load_state_dict(saved["ema"])
+    taught: Callable[..., torch.Tensor] = guided(teacher)
+    learned: Callable[..., torch.Tensor] = functools.partial(flow.velocity, student)
+    if compiled:
+        taught, learned = torch.compile(taught, dynamic=False), torch.compile(learned, dynamic=False)
+    loss = lesson(data, taught, learned, loop.device())
     facts = dict(vocab=data.vocab, arch=flow.ARCH, taught_steps=saved["step"], taught_seconds=saved["elapsed"])
+    path = out / "guided.pt"
     with flow.attention():
         optims = flow.optimizers(student, lr)
         return loop.run(
-            "guide",
-            out / "guided.pt",
-            student,
-            optims,
-            loss,
-            minutes,
-            lr,
-            seed,
-            max_steps,
-            facts=facts,
-            warm_up_steps=WARM_UP_STEPS,
+            "guide", path, student, optims, loss, minutes, lr, seed, max_steps, facts=facts, warm_up_steps=WARM_UP_STEPS
         )
 
 
