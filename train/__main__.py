@@ -1,4 +1,6 @@
-"""The embedded voice from nothing: corpus → flow model → guidance → vocoder → export.   Try: make voice MINUTES=115"""
+"""The embedded voice from nothing: corpus → flow model → guidance → vocoder → export.
+
+Try: make voice MINUTES=115"""
 
 import argparse
 from pathlib import Path

@@ -13,31 +13,35 @@ from train.espeak import Espeak
 
 CARD = """# tiny, the embedded voice
 
-An F5-TTS flow model of {parameters:.1f} M parameters with a Vocos of {vocoder:.1f} M, for English (voices `default`, `rms`, `awb`) and Vietnamese
-(`an`). Upstream's f5_tts loads the folder as it is; text reaches it as espeak's phonemes, one token per mel frame.
+An F5-TTS flow model of {parameters:.1f} M parameters with a Vocos of {vocoder:.1f} M, for English (voices `default`,
+`rms`, `awb`) and Vietnamese (`an`). Upstream's f5_tts loads the folder as it is; text reaches it as espeak's
+phonemes, one token per mel frame.
 
 ## What it learned from
 
-Speech that free synthesizers made of sentences that `train/texts.py` writes: flite's slt, rms and awb (Carnegie Mellon, BSD-like licence) and
-espeak-ng's `vi` (a GPL-3 program whose sound carries no licence). No recording of a person beyond what is in flite's voices.
-No term of theirs limits the use of the weights, as far as we know. `make voice` makes them again.
+Speech that free synthesizers made of sentences that `train/texts.py` writes: flite's slt, rms and awb (Carnegie
+Mellon, BSD-like licence) and espeak-ng's `vi` (a GPL-3 program whose sound carries no licence). No recording of a
+person beyond what is in flite's voices. No term of theirs limits the use of the weights, as far as we know.
+`make voice` makes them again.
 
 ## Figures
 
-{count} held-out sentences per language, {steps} solver steps, guidance {guidance}; `python -m train.evaluate` prints them.
+{count} held-out sentences per language, {steps} solver steps, guidance {guidance};
+`python -m train.evaluate` prints them.
 
 | | |
 |---|---|
 {rows}
 
-The word error rate is pocketsphinx's, an old recogniser that mishears its teacher too. A Vietnamese sentence counts as recognised when its mel is
-nearest (dynamic time warping) to the teacher's reading of the same sentence among all of them and ten altered ones. The speaker is whom
-resemblyzer's encoder finds nearest among the four references.
+The word error rate is pocketsphinx's, an old recogniser that mishears its teacher too. A Vietnamese sentence counts
+as recognised when its mel is nearest (dynamic time warping) to the teacher's reading of the same sentence among all
+of them and ten altered ones. The speaker is whom resemblyzer's encoder finds nearest among the four references.
 
 ## Limits
 
-It speaks as its teachers do: clear, even, mechanical. It learned four voices; a reference of anybody else gives a mixture of them.
-Sentences beyond 12 seconds, reference included, are spoken in several chunks. Other languages come out with an English or Vietnamese accent, if at all.
+It speaks as its teachers do: clear, even, mechanical. It learned four voices; a reference of anybody else gives a
+mixture of them. Sentences beyond 12 seconds, reference included, are spoken in several chunks. Other languages come
+out with an English or Vietnamese accent, if at all.
 
 ## Teacher (left) and voice (right)
 

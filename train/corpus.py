@@ -58,7 +58,8 @@ class Utterance:
 
 
 def flite(sentence: str, voice: str, programs: Path = Path("/")) -> Spoken:
-    """`programs` holds usr/bin/flite and its libraries. Raises CalledProcessError or FileNotFoundError where they fail or are missing."""
+    """`programs` holds usr/bin/flite and its libraries. Raises CalledProcessError or FileNotFoundError where they fail
+    or are missing."""
     libraries = ":".join(str(folder) for folder in programs.glob("usr/lib/*-linux-*"))
     environment = os.environ | ({"LD_LIBRARY_PATH": libraries} if programs != Path("/") else {})
     with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as wav:
@@ -127,7 +128,8 @@ def make(out: Path, utterances: int, seed: int, programs: Path | None) -> None:
     dictionary, hunspell = root / "usr/share/dict/american-english", root / "usr/share/hunspell/vi_VN.dic"
     if missing := [part for part in (root / "usr/bin/flite", dictionary, hunspell) if not part.exists()]:
         raise SystemExit(
-            f"{missing[0]} is missing: apt-get install flite wamerican hunspell-vi, or unpack them into a folder for --programs"
+            f"{missing[0]} is missing: apt-get install flite wamerican hunspell-vi, "
+            "or unpack them into a folder for --programs"
         )
     out.mkdir(parents=True, exist_ok=True)
     held = {language: {s.lower() for s in texts.held_out(language)} for language in ("en", "vi")}

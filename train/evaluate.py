@@ -1,4 +1,5 @@
-"""How good the embedded voice is: what a recogniser hears, whether Vietnamese is the right sentence, who seems to speak.
+"""How good the embedded voice is: what a recogniser hears, whether Vietnamese is the right sentence, who seems to
+speak.
 
 Try: python -m train.evaluate --sentences 10        Writes the model's card: python -m train.evaluate --card models/tiny
 """
@@ -76,7 +77,8 @@ def english(
 
 
 def vietnamese(tts: tts_core.TTS, sentences: list[str], **settings) -> float:
-    """Of the sentences, how many are nearest (DTW over mels) to the teacher's reading of the right one, among all and DISTRACTORS more."""
+    """Of the sentences, how many are nearest (DTW over mels) to the teacher's reading of the right one, among all and
+    DISTRACTORS more."""
     espeak = Espeak("vi")
 
     def mel(samples: np.ndarray) -> np.ndarray:
@@ -123,7 +125,8 @@ def speakers(tts: tts_core.TTS, sentences: list[str], **settings) -> float:
 
 
 def edges(tts: tts_core.TTS, sentences: list[str], **settings) -> dict[str, float]:
-    """The worst of all voices: RMS of the first 50 ms, peak, and the step at a join as a share of the largest step that speech itself makes."""
+    """The worst of all voices: RMS of the first 50 ms, peak, and the step at a join as a share of the largest step that
+    speech itself makes."""
     first, peak, join = 0.0, 0.0, 0.0
     for voice in [*ENGLISH, VIETNAMESE]:
         said = texts.held_out("vi") if voice == VIETNAMESE else sentences

@@ -1,4 +1,6 @@
-"""What was trained → models/tiny as server and upstream read it, and the reference voices.   Try: python -m train.export"""
+"""What was trained → models/tiny as server and upstream read it, and the reference voices.
+
+Try: python -m train.export"""
 
 import argparse
 from pathlib import Path
@@ -22,7 +24,8 @@ REFERENCES = {
 }
 """Voice → its teacher, and what it says: long enough to tell who speaks, short enough to cost little."""
 LOUDNESS = 0.72
-"""Of a reference, and so of the speech behind it, over RMS 0.1: at 1.0 the loudest phonemes passed full scale by a tenth."""
+"""Of a reference, and so of the speech behind it, over RMS 0.1: at 1.0 the loudest phonemes passed full scale by a
+tenth."""
 MAX_SECONDS, STEPS = 12.0, 7
 
 

@@ -45,7 +45,8 @@ class Data:
         self.mean = np.mean([u[0].mean(axis=0, dtype=np.float64) for us in self.voices.values() for u in us], axis=0)
 
     def sequence(self, draw: random.Random, length: int, held_back: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        """Utterances of one voice end to end, cut to `length`: mel, tokens, and frames of the first utterance (0: cut away)."""
+        """Utterances of one voice end to end, cut to `length`: mel, tokens, and frames of the first utterance (0: cut
+        away)."""
         voice = self.voices[draw.choice(list(self.voices))]
         pool = voice[-HELD_BACK:] if held_back else voice[:-HELD_BACK]
         mels: list[np.ndarray] = []

@@ -1,7 +1,9 @@
 """Train guidance into the flow model, so that inference needs one forward per solver step instead of two.
 
-The student starts as the teacher and learns its guided velocity, v + (v - v_without) * strength (Meng et al., arXiv 2210.03142);
-the target has no noise in it, so a few hundred steps are enough.   Try: python -m train.guide --minutes 15
+The student starts as the teacher and learns its guided velocity, v + (v - v_without) * strength (Meng et al., arXiv
+2210.03142); the target has no noise in it, so a few hundred steps are enough.
+
+Try: python -m train.guide --minutes 15
 """
 
 import functools

@@ -1,4 +1,5 @@
-"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any kill."""
+"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any
+kill."""
 
 import argparse
 import contextlib

@@ -16,38 +16,33 @@ from pathlib import Path
 
 HELD_OUT = Path(__file__).parent / "heldout"
 
-PEOPLE = """my sister|our teacher|the old farmer|a young doctor|the captain|her neighbor|the children|his brother|the tall man
-the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys|the girls|the king
-my uncle|your mother|the painter|a stranger|the nurse|the students|Mary|John|Peter|Susan|Doctor Brown|Mister Jones""".replace(
-    "\n", "|"
-).split("|")
-DID = """found|lost|carried|opened|painted|forgot|wanted|bought|sold|watched|followed|remembered|broke|fixed|washed|hid|moved
-brought back|looked at|talked about|asked for|waited for|thought about|picked up|put down|needed|heard|saw|felt|drew|gave away
-could not see|would never leave|should keep|might enjoy|was afraid of|is going to visit|has always loved|will show us""".replace(
-    "\n", "|"
-).split("|")
-THINGS = """the small boat|a red apple|the kitchen table|an empty box|the garden gate|two white horses|the last train|a heavy stone
-the morning paper|a cup of coffee|the broken window|his new shoes|a piece of bread|the long road|the blue house|an orange ball
-the school bus|a pair of gloves|some fresh milk|the bright lamp|the cold river|a thick book|the quiet street|a birthday cake
-the green field|their first choice|the wooden bridge|a silver ring|the old church|the wide ocean|a yellow bird|the top shelf
-the measure of pleasure|a large choice of toys|the voice of reason|a few warm clothes|both of the judges|the thing they chose""".replace(
-    "\n", "|"
-).split("|")
-WHERE = """near the station|after lunch|in the early morning|behind the hill|at the end of the day|before the storm|on the roof
-under the bridge|across the valley|during the war|without a word|with great care|by the lake|over the weekend|in the city
-next to the fire|through the forest|around the corner|along the beach|all night long|since last July|for the very first time
-at half past seven|in the middle of winter|beyond the mountains|every Thursday|as usual|with their father|toward the north""".replace(
-    "\n", "|"
-).split("|")
-OPENERS = """However|In fact|Of course|Yesterday|Last week|Sometimes|To be honest|As far as I know|Every now and then|Well|Oh no|Yes
-Later that evening|On Monday|Once again|For example|After a while|By the way|Please listen|Suddenly|Still|At first""".replace(
-    "\n", "|"
-).split("|")
+PEOPLE = """my sister|our teacher|the old farmer|a young doctor|the captain|her neighbor|the children|his brother
+the tall man|the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys
+the girls|the king|my uncle|your mother|the painter|a stranger|the nurse|the students|Mary|John|Peter|Susan
+Doctor Brown|Mister Jones""".replace("\n", "|").split("|")
+DID = """found|lost|carried|opened|painted|forgot|wanted|bought|sold|watched|followed|remembered|broke|fixed|washed
+hid|moved|brought back|looked at|talked about|asked for|waited for|thought about|picked up|put down|needed|heard|saw
+felt|drew|gave away|could not see|would never leave|should keep|might enjoy|was afraid of|is going to visit
+has always loved|will show us""".replace("\n", "|").split("|")
+THINGS = """the small boat|a red apple|the kitchen table|an empty box|the garden gate|two white horses|the last train
+a heavy stone|the morning paper|a cup of coffee|the broken window|his new shoes|a piece of bread|the long road
+the blue house|an orange ball|the school bus|a pair of gloves|some fresh milk|the bright lamp|the cold river
+a thick book|the quiet street|a birthday cake|the green field|their first choice|the wooden bridge|a silver ring
+the old church|the wide ocean|a yellow bird|the top shelf|the measure of pleasure|a large choice of toys
+the voice of reason|a few warm clothes|both of the judges|the thing they chose""".replace("\n", "|").split("|")
+WHERE = """near the station|after lunch|in the early morning|behind the hill|at the end of the day|before the storm
+on the roof|under the bridge|across the valley|during the war|without a word|with great care|by the lake
+over the weekend|in the city|next to the fire|through the forest|around the corner|along the beach|all night long
+since last July|for the very first time|at half past seven|in the middle of winter|beyond the mountains|every Thursday
+as usual|with their father|toward the north""".replace("\n", "|").split("|")
+OPENERS = """However|In fact|Of course|Yesterday|Last week|Sometimes|To be honest|As far as I know|Every now and then
+Well|Oh no|Yes|Later that evening|On Monday|Once again|For example|After a while|By the way|Please listen|Suddenly
+Still|At first""".replace("\n", "|").split("|")
 QUESTIONS = """Did {p} really {v} {t}?|Where is {t}?|Why was {p} standing {w}?|Who {d} {t} {w}?|When will {p} come home?
-Have you seen {t}?|How much does {t} cost?|What happened to {p} {w}?|Can you hear {p}?|Which of them {d} {t}?""".replace(
-    "\n", "|"
-).split("|")
-BARE = "find lose carry open paint forget want buy sell watch follow remember break fix wash hide move need hear choose use".split()
+Have you seen {t}?|How much does {t} cost?|What happened to {p} {w}?|Can you hear {p}?
+Which of them {d} {t}?""".replace("\n", "|").split("|")
+BARE = """find lose carry open paint forget want buy sell watch follow remember break fix wash hide move need hear
+choose use""".split()
 JOINS = ["and", "but", "because", "while", "so", "until", "although", "if", "when", "or"]
 FUNCTION = "the a of to in and is was for with that on as at by from this they were are it".split()
 
@@ -127,7 +122,8 @@ def _package_sentences(listing: str) -> Iterator[str]:
 def vietnamese(count: int, seed: int, held_out: set[str], dictionary: Path, messages: Path) -> list[str]:
     """`count` different phrases of 3 to 12 syllables: every dictionary syllable occurs if `count` allows."""
     draw = random.Random(seed)
-    words = [w for w in dictionary.read_text(encoding="utf-8").split()[1:] if re.fullmatch(r"[a-zà-ỹđăâêôơư]+", w)]
+    listed = dictionary.read_text(encoding="utf-8").split()[1:]
+    words = [w for w in listed if re.fullmatch(r"[a-zà-ỹđăâêôơư]+", w)]
     said = list(_messages(messages))
     made: dict[str, None] = {}
     deck: list[str] = []
