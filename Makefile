@@ -15,7 +15,7 @@ sample: .venv/serve
 
 # Two at a time; then, alone, those that compare times.
 test: .venv/test .venv/node lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not timing"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not timing"
 	$(BIN)/python -m pytest -m "timing and not slow"
 
 # The long forms: minutes each.

@@ -33,6 +33,14 @@ FIGURES: dict[str, object] = {}
 """What long tests measured: the last line of `make soak`."""
 
 
+LONGEST = {"test_train", "test_jobs_chaos", "test_load", "test_busy_machine", "test_voice"}
+"""Files of few tests that take long. They go first, or one processor would wait for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if FIGURES:
         print(json.dumps(FIGURES))

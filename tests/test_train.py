@@ -103,6 +103,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus: Path, tmp_p
         torch.testing.assert_close(second["ema"][name], weights, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @needs_teachers
 def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path: Path) -> None:
     folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
