@@ -39,6 +39,12 @@ def longest_gap(tts: tts_core.TTS, text: str) -> float:
     return longest
 
 
+@pytest.fixture(scope="module")
+def step(tts: tts_core.TTS) -> float:
+    """Seconds that the slowest step of an ordinary text takes here."""
+    return longest_gap(tts, LONG[:800])
+
+
 @pytest.mark.parametrize(
     "wanted,read",
     [({"text": LONG[:48], "steps": 64}, 0), ({"text": LONG}, 60_000)],
@@ -59,8 +65,7 @@ def test_a_vanished_client_frees_the_model_within_a_step(
     assert freed < 2 * step + 0.1, f"freed after {freed:.3f} s, a step takes {step:.3f} s"
 
 
-def test_health_answers_within_a_step_while_speaking(server: str, client: httpx.Client, tts: tts_core.TTS) -> None:
-    step = longest_gap(tts, LONG[:800])
+def test_health_answers_within_a_step_while_speaking(server: str, client: httpx.Client, step: float) -> None:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         speech = pool.submit(httpx.post, f"{server}/tts", json={"text": LONG[:800]}, timeout=120)
         waits = []
@@ -88,10 +93,9 @@ ZOO = {
 
 @pytest.mark.parametrize("name", ZOO)
 def test_no_text_holds_the_loop_before_its_first_slot(
-    server: str, client: httpx.Client, tts: tts_core.TTS, name: str
+    server: str, client: httpx.Client, step: float, name: str
 ) -> None:
     """Sorting 20 000 combining marks took the loop a second."""
-    step = longest_gap(tts, LONG[:800])
     ended = threading.Event()
 
     def ask() -> None:
