@@ -48,8 +48,11 @@ class Stats:
     """Counters only grow. Gauges are read off the listeners there are, so that none can drift or fall below 0."""
 
     outcomes: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("completed", "queued", "disconnected", "failed", "refused"), 0)
+        default_factory=lambda: dict.fromkeys(
+            ("completed", "planned", "queued", "disconnected", "failed", "refused"), 0
+        )
     )
+    """`planned`: only lengths or times were asked for."""
     audio_seconds: float = 0.0
     model_seconds: float = 0.0
     """Time in slots: planning, solver steps, vocoder."""

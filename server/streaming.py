@@ -94,7 +94,8 @@ class SpeechResponse:
         """Who hangs up at the last byte, as curl does, has had it all; a job is kept, whoever asked for it."""
         if outcome == "queued":
             return outcome
-        return "completed" if self._owes_nothing else "disconnected"
+        done = "completed" if self._served.sent_seconds else "planned"
+        return done if self._owes_nothing else "disconnected"
 
     async def _serve(self, asked: Asked, receive: Receive, send: Send) -> str:
         """What became of it. Raises ClientDisconnect as soon as the client has left, and ServerBusy."""
@@ -109,12 +110,12 @@ class SpeechResponse:
                 if self._plan_alone:
                     timing = await self._scheduler.result(self._tts.timing(plan, asked.speech.text), who)
                     await JSONResponse(told(plan, timing))(self._request.scope, receive, send)
-                    return "completed"
+                    return "planned"
                 if head:
                     await send(self._start(plan, asked))
                     self._owes_nothing = True
                     await send({"type": "http.response.body", "body": b""})
-                    return "completed"
+                    return "planned"
                 self._served.pending_seconds = plan.seconds
                 try:
                     return await self._play(plan, asked, send)

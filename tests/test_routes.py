@@ -14,6 +14,13 @@ def test_get_speaks_as_post_does(client: httpx.Client) -> None:
     assert head.headers["content-length"] == got.headers["content-length"] and not head.content
 
 
+def test_who_asks_for_lengths_alone_is_no_listener_served(client: httpx.Client) -> None:
+    before = client.get("/stats").json()["outcomes"]
+    assert client.head("/tts", params={"text": "Hello."}).status_code == 200
+    assert client.post("/tts/plan", json={"text": "Hello."}).status_code == 200
+    assert client.get("/stats").json()["outcomes"] == before | {"planned": before["planned"] + 2}
+
+
 def test_routes_that_only_tell(client: httpx.Client, tts: tts_core.TTS) -> None:
     voices = client.get("/voices").json()["voices"]
     assert {"default", "rms", "awb", "an"} <= {v["name"] for v in voices}

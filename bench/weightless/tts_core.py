@@ -1,9 +1,9 @@
 """A fixed tone per word instead of a model: what is left of a request is the server. Knows nothing of HTTP, weights or
 torch.
 
-The same doors as the real `tts_core`, found first on the path: chunks cut by the same rules, `steps` yield points in
-each, lengths known before the first sample, same seed same samples. `SLEEP_MS` (0) is slept in each, for tests that
-need speech to last.
+The doors of the real `tts_core` that speech and jobs go through (no word times, no text in pieces), found first on the
+path: chunks cut by the same rules, `steps` yield points in each, lengths known before the first sample, same seed same
+samples. `SLEEP_MS` (0) is slept in each, for tests that need speech to last.
 
 Try: PYTHONPATH=bench/weightless uvicorn app:app
 """
