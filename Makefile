@@ -70,7 +70,7 @@ bench-install: .venv/bench build/bentoml/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/test: tests/requirements.txt train/requirements.txt requirements-aac.txt requirements-wyoming.txt .venv/serve
+.venv/test: tests/requirements.txt train/requirements.txt requirements-aac.txt requirements-wyoming.txt requirements-postgresql.txt .venv/serve
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@
 

@@ -28,6 +28,7 @@ from server.forms import Forms
 from server.guard import Guard
 from server.jobs.download import AudioDownload
 from server.jobs.runner import Jobs
+from server.jobs.status import from_outside
 from server.lifespan_state import LifespanState
 from server.reply_headers import CrossOrigin, NoSniff
 from server.scheduler import Scheduler
@@ -102,10 +103,7 @@ async def cancel(request: Request) -> Response:
 
 
 def _from_outside(request: Request, job: dict[str, Any]) -> dict[str, Any]:
-    """As it is asked for: behind a proxy's prefix, if there is one."""
-    if "result" in job:
-        job["result"]["url"] = request.scope.get("root_path", "") + job["result"]["url"]
-    return job
+    return from_outside(job, request.scope.get("root_path", ""))
 
 
 async def list_jobs(request: Request) -> Response:

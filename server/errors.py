@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from server.access import NotAllowed
+from server.jobs.accepted import KeyReused
 from server.jobs.store import JobStorageError, NotFinished, UnknownJob
 from server.shutdown import ShuttingDown
 from speech.request import BadSpeech, UnknownVoice
@@ -94,6 +95,7 @@ REFUSALS: dict[type[Exception], Refusal] = {
     NoRoom: Refusal(409, code="too_many_voices"),
     TooLarge: Refusal(413, close=True),
     NotJSON: Refusal(415, close=True),
+    KeyReused: Refusal(422, code="idempotency_key_reused", param="Idempotency-Key"),
     ServerBusy: Refusal(503, "server_error", code="full"),
     TooManyForms: Refusal(503, "server_error", code="full", retry_after=1, close=True),
     ShuttingDown: Refusal(503, "server_error", code="stopping", retry_after=10),

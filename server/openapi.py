@@ -5,6 +5,7 @@ from typing import Any
 
 from server.jobs.store import PRIORITY_DUE_SECONDS, STATES
 from server.openai_api import MAX_INPUT_CHARS
+from server.requests import IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_PATTERN
 from server.version import VERSION
 from speech.formats import FORMATS
 from speech.request import FIELDS, kind
@@ -58,6 +59,12 @@ VOICES = {
     "type": "object",
     "required": ["voices", "unusable"],
     "properties": {"voices": {"type": "array", "items": VOICE}, "unusable": {"type": "array", "items": UNUSABLE}},
+}
+ONCE = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "description": "with async: a request that is sent again with the same key is the same job",
+    "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY_PATTERN}$"},
 }
 SPAN = {"start": NUMBER | {"minimum": 0}, "end": NUMBER | {"minimum": 0}}
 WORD = {"type": "object", "required": ["word", *SPAN], "properties": {"word": TEXT} | SPAN}
@@ -129,9 +136,10 @@ def description(most_characters: int, wants_key: bool) -> dict[str, Any]:
         "paths": {
             "/tts": {
                 "post": {
+                    "parameters": [ONCE],
                     "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
                     "responses": {"200": sound, "202": _json("a job for later", JOB)}
-                    | _errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
+                    | _errors(400, 401, 403, 404, 408, 413, 415, 422, 500, 503),
                 },
                 "get": {"parameters": query, "responses": {"200": sound} | _errors(400, 401, 403, 404, 413, 500, 503)},
             },

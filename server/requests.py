@@ -24,6 +24,7 @@ BODY_SECONDS = 30.0
 """For the whole body: a client that sends half of it does not stay."""
 REQUEST_ID = re.compile(r"[\w.:;,+/=@~-]{1,128}", re.ASCII)
 """What is taken from outside into the log and the reply."""
+IDEMPOTENCY_KEY, IDEMPOTENCY_KEY_PATTERN = "Idempotency-Key", "[!-~]{1,255}"
 
 
 def request_id(headers: Headers) -> str:
@@ -52,6 +53,8 @@ class Asked:
     framing: Framing | None = None
     voice: "Voice | None" = None
     """This one, whatever is named: of a sound that came with the request."""
+    idempotency_key: str | None = None
+    """Of a job: asked for again with the same key it is the same one."""
 
 
 async def read_speech(request: Request) -> Asked:
@@ -64,7 +67,7 @@ async def read_speech(request: Request) -> Asked:
         )
     wanted = await json_object(request, max_chars)
     priority = _priority(wanted.pop("async", False), wanted.pop("priority", None))
-    return Asked(speech_of(wanted, max_chars), priority)
+    return Asked(speech_of(wanted, max_chars), priority, idempotency_key=_idempotency_key(request.headers))
 
 
 async def json_object(request: Request, max_chars: int, other_bytes: int = OTHER_FIELDS_BYTES) -> dict[str, Any]:
@@ -107,6 +110,13 @@ def _json_object(body: bytes) -> dict[str, Any]:
     if not isinstance(wanted, dict):
         raise BadSpeech('the body must be a JSON object such as {"text": "Hello there."}')
     return wanted
+
+
+def _idempotency_key(headers: Headers) -> str | None:
+    key = headers.get(IDEMPOTENCY_KEY)
+    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY_PATTERN, key):
+        raise BadSpeech(f"{IDEMPOTENCY_KEY} must be 1 to 255 letters, digits and signs of ASCII", IDEMPOTENCY_KEY)
+    return key
 
 
 def _priority(later: object, priority: object) -> str | None:

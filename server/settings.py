@@ -90,6 +90,16 @@ class Settings:
         default=Path("outputs"),
         metadata=means("where jobs and their audio are kept; made with the first job"),
     )
+    jobs: str = field(
+        default="",
+        repr=False,
+        metadata=means(
+            "`postgresql://user:password@host/database`: jobs and their audio are kept there, for servers on several "
+            "machines; empty: in `TTS_OUTPUTS`",
+            pattern=r"postgres(ql)?://\S+",
+            form="as postgresql://user:password@host/database",
+        ),
+    )
     keep_hours: float = field(default=24, metadata=means("finished jobs are removed after so long", 0, 87_600))
     cpu_limit: float = field(
         default=80,

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from server.errors import REFUSALS, ServerBusy
+from server.jobs.status import from_outside
 from server.planning import planned, told
 from server.requests import Asked, read_speech, request_id
 from server.scheduler import BackgroundTask, PlaybackDeadline, Scheduler
@@ -67,10 +68,11 @@ class SpeechResponse:
                 outcome = await self._serve(asked, receive, send)
             else:
                 async with _while_connected(receive):
-                    job = await self._request.state.jobs.accept(speech, asked.priority)
+                    job = await self._request.state.jobs.accept(speech, asked.priority, asked.idempotency_key)
                 outcome = "queued"  # it is on disk, whoever still hears so
-                location = f"{scope.get('root_path', '')}/tts/status/{job['request_id']}"
-                accepted = JSONResponse(job, 202, {"location": location})
+                root = scope.get("root_path", "")
+                location = f"{root}/tts/status/{job['request_id']}"
+                accepted = JSONResponse(from_outside(job, root), 202, {"location": location})
                 await accepted(scope, receive, send)
         except ClientDisconnect:
             outcome = self._left(outcome)

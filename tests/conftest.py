@@ -12,6 +12,7 @@ import httpx
 import pytest
 import torch
 import yaml
+from databases import Database, database
 from films import film, out
 from safetensors.torch import save_file
 
@@ -71,6 +72,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def client(server: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server, timeout=120) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Database]:
+    with database() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

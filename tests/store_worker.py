@@ -1,15 +1,24 @@
 """Claims jobs, writes and finishes them as the server does, without a model; told to by tests, which kill it.
 
-python -m tests.store_worker FOLDER VOICE…   prints the id of each job that it has finished
+python -m tests.store_worker WHERE VOICE…   prints the id of each job that it has finished
 """
 
 import sys
 import time
 from pathlib import Path
 
-from server.jobs.store import Job, JobStorageError, JobStore
+from server.jobs import postgresql
+from server.jobs.store import Job, JobStorageError, JobStore, job_store
+from server.settings import Settings
 
+postgresql.LEASE_SECONDS = 1
 PIECES, PIECE_BYTES = 8, 2048
+
+
+def opened(where: str) -> JobStore:
+    """The store in a folder, or at a database's address."""
+    settings = Settings(jobs=where) if "://" in where else Settings(outputs=Path(where))
+    return job_store(settings)
 
 
 def sound(job: Job) -> bytes:
@@ -33,11 +42,11 @@ def work(store: JobStore, voices: list[str]) -> None:
 
 
 def main() -> None:
-    store = JobStore(Path(sys.argv[1]), 3600)
+    store = opened(sys.argv[1])
     while True:
         try:
             work(store, sys.argv[2:])
-        except JobStorageError:  # the folder is away, as the tests want it
+        except JobStorageError:  # it is away, as the tests want it
             time.sleep(0.02)
 
 

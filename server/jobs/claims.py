@@ -13,7 +13,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.jobs.table import JobStorageError, storage_errors
+from server.jobs.store import JobStorageError
+from server.jobs.table import storage_errors
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -6,22 +6,20 @@ waited for within limits, so that a table which is locked or damaged, or a disk 
 
 import asyncio
 import contextlib
-import json
 import logging
 import math
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from server.errors import ServerBusy
+from server.jobs.accepted import digest, new_job, same_request
 from server.jobs.promise import VoiceGone, promised
 from server.jobs.status import job_status
-from server.jobs.store import PRIORITY_DUE_SECONDS, STATES, Job, JobStorageError, JobStore
-from server.jobs.table import MIN_FREE_BYTES
+from server.jobs.store import STATES, Job, JobStorageError, job_store
 from server.planning import planned
 from server.scheduler import BackgroundTask, Scheduler
 from server.settings import Settings
@@ -41,7 +39,7 @@ POLL_SECONDS = 1.0
 """How often to look for jobs that other processes accepted, for pauses that are over and for room on the machine."""
 TIDY_SECONDS = 60
 STORAGE_SECONDS = 3.0
-"""No request waits longer for the outputs folder."""
+"""No request waits longer for the store."""
 ORPHAN_SECONDS = 30
 """A job that no living server of the folder can speak fails after so long: time for one to be started again."""
 PLAN_SLOT_SECONDS = 0.02
@@ -72,7 +70,7 @@ class Jobs:
     def __init__(self, settings: Settings, tts: "TTS", scheduler: Scheduler, stats: Stats, load: SystemLoad):
         self._tts, self._scheduler, self._stats, self._load = tts, scheduler, stats, load
         self._cpu_limit, self._memory_limit = settings.cpu_limit, settings.memory_limit
-        self._store = JobStore(settings.outputs, 3600 * settings.keep_hours)
+        self._store = job_store(settings)
         self._threads = ThreadPoolExecutor(STORAGE_THREADS, thread_name_prefix="jobs")
         self._wake = asyncio.Event()
         self._work: dict[str, _Work] = {}
@@ -88,9 +86,14 @@ class Jobs:
 
     # What clients ask for
 
-    async def accept(self, speech: Speech, priority: str) -> dict[str, object]:
-        """On disk when this returns. Raises what `TTS.planning` raises, and JobStorageError."""
+    async def accept(self, speech: Speech, priority: str, key: str | None = None) -> dict[str, object]:
+        """On disk when this returns; once for each idempotency key. Raises what `TTS.planning` raises, KeyReused and
+        JobStorageError."""
         await self._stored(self._store.check)
+        asked = digest(speech, priority) if key else None
+        known = await self._stored(self._store.find_key, key) if key else None
+        if known:
+            return await self.status(same_request(known, asked).id)
         try:
             async with asyncio.timeout(PLAN_SECONDS):
                 who = BackgroundTask(slot_seconds=PLAN_SLOT_SECONDS)
@@ -99,17 +102,15 @@ class Jobs:
             raise ServerBusy(self._stats.listening, PLAN_RETRY_SECONDS) from None
         # Whoever speaks it, whenever and however often: the same sound.
         settled = replace(speech, seed=plan.seed, steps=plan.steps, cfg_strength=plan.cfg_strength)
-        asked, now = json.dumps(asdict(settled)), time.time()
-        due = now + PRIORITY_DUE_SECONDS[priority]
-        job = Job(
-            uuid.uuid4().hex, asked, plan.voice.fingerprint, priority, now, due, plan.samples, format=settled.format
-        )
+        job = new_job(settled, plan.voice.fingerprint, plan.samples, priority, key, asked)
         abandoned = threading.Event()
         try:
-            place = await self._changed(self._store.accept, job, abandoned)
+            kept, place = await self._changed(self._store.accept, job, abandoned)
         except BaseException:
             abandoned.set()
             raise
+        if kept.id != job.id:  # another request with this key was quicker
+            return await self.status(same_request(kept, asked).id)
         self._wake.set()
         return self._told(job, place)
 
@@ -128,7 +129,7 @@ class Jobs:
 
     async def result(self, job_id: str) -> tuple[BinaryIO, str]:
         """The audio, open to its end whatever becomes of the job, and its format. Raises UnknownJob, NotFinished."""
-        return await self._stored(self._store.open_audio, job_id)
+        return await self._stored(self._store.open_audio, job_id, limit=self._store.download_seconds)
 
     async def cancel(self, job_id: str) -> dict[str, object]:
         """An unfinished job is cancelled, a finished one is removed with its audio. Raises UnknownJob."""
@@ -192,7 +193,7 @@ class Jobs:
             async with asyncio.timeout(limit):  # wait_for may swallow a cancellation that comes with the result
                 return await asyncio.wrap_future(self._threads.submit(call, *values))
         except TimeoutError:
-            error = JobStorageError(f"the outputs folder did not answer within {limit:g} s")
+            error = JobStorageError(f"{self._store.name} did not answer within {limit:g} s")
         except JobStorageError as known:
             error = known
         self._storage_fails(str(error))
@@ -200,7 +201,7 @@ class Jobs:
 
     def _storage_fails(self, problem: str) -> None:
         if self.storage_problem is None:
-            log.error("no jobs are accepted: %s (%s)", problem, self._store.folder)
+            log.error("no jobs are accepted: %s (%s)", problem, self._store.address)
         self.storage_problem = problem
 
     # The work
@@ -227,7 +228,7 @@ class Jobs:
 
     async def _check(self) -> None:
         """Where something has failed the folder has to prove that it can be written again."""
-        await self._stored(self._store.check, MIN_FREE_BYTES, self.storage_problem is not None)
+        await self._stored(self._store.check, self.storage_problem is not None)
         if self.storage_problem is not None:
             log.info("jobs are accepted again")
             self.storage_problem = None

@@ -1,6 +1,7 @@
 """A job as its client is told of it."""
 
 import json
+from typing import Any
 
 from server.jobs.store import Job
 from speech.audio import SAMPLE_RATE
@@ -35,3 +36,10 @@ def job_status(job: Job, place: int | None, blocked_reason: str | None) -> dict[
             "processing_time": round(job.processing_time or 0, 3),
         }
     return status
+
+
+def from_outside(job: dict[str, Any], root_path: str) -> dict[str, Any]:
+    """As it is asked for: behind a proxy's prefix, if there is one."""
+    if "result" in job:
+        job["result"]["url"] = root_path + job["result"]["url"]
+    return job

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from server.jobs.store import JobStorageError
+
 LOCK_WAIT_SECONDS = 1.0
 """How long a call waits for a table that somebody else has locked. Who comes while another waits, waits for both."""
 TRY_SECONDS = 0.02
@@ -28,10 +30,6 @@ SMALL_TABLE_BYTES = 1024 * 1024
 """A table up to this size is looked through each time it is checked, in a millisecond or two."""
 
 Result = TypeVar("Result")
-
-
-class JobStorageError(Exception):
-    """The folder does not take or give what it should; the reason in words, without paths."""
 
 
 @contextlib.contextmanager
