@@ -36,20 +36,20 @@ SCHEMA_LOCK = 0x7474735F
 
 # Made where tts_jobs is missing. A later version adds its columns there.
 SCHEMA = """
-CREATE TABLE tts_jobs (
+CREATE TABLE IF NOT EXISTS tts_jobs (
     id text PRIMARY KEY, speech text NOT NULL, voice text NOT NULL, priority text NOT NULL, created float8 NOT NULL,
     due float8 NOT NULL, samples bigint NOT NULL, state text NOT NULL, made bigint NOT NULL, not_before float8 NOT NULL,
     finished float8, processing_time float8, failures integer NOT NULL, error text, owner text, format text NOT NULL,
     idempotency_key text UNIQUE, asked text, lease float8
 );
-CREATE INDEX tts_jobs_in_order ON tts_jobs (state, due, created, id);
-CREATE INDEX tts_jobs_finished ON tts_jobs (finished);
-CREATE TABLE tts_sound (
+CREATE INDEX IF NOT EXISTS tts_jobs_in_order ON tts_jobs (state, due, created, id);
+CREATE INDEX IF NOT EXISTS tts_jobs_finished ON tts_jobs (finished);
+CREATE TABLE IF NOT EXISTS tts_sound (
     job text REFERENCES tts_jobs ON DELETE CASCADE, owner text, place integer, data bytea NOT NULL,
     PRIMARY KEY (job, owner, place)
 );
 ALTER TABLE tts_sound ALTER data SET STORAGE EXTERNAL;
-CREATE TABLE tts_servers (owner text PRIMARY KEY, voices text[] NOT NULL, seen float8 NOT NULL)"""
+CREATE TABLE IF NOT EXISTS tts_servers (owner text PRIMARY KEY, voices text[] NOT NULL, seen float8 NOT NULL)"""
 
 NOW = "extract(epoch FROM now())::float8"
 EVERY = f"SELECT {COLUMNS} FROM tts_jobs"
@@ -64,9 +64,8 @@ SEEN = f"""INSERT INTO tts_servers VALUES (%s, %s, {NOW})
 
 def make_tables(cursor: Cursor) -> None:
     if cursor.execute("SELECT to_regclass('tts_jobs') AS there").fetchall()[0]["there"] is None:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SCHEMA_LOCK])
-        if cursor.execute("SELECT to_regclass('tts_jobs') AS there").fetchall()[0]["there"] is None:
-            cursor.execute(SCHEMA)
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [SCHEMA_LOCK])  # two at once would meet in the catalogue
+        cursor.execute(SCHEMA)
 
 
 class PostgreSQLStore:
