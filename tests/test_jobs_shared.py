@@ -20,11 +20,8 @@ HASTY = "tests.hasty_app:app"
 
 @contextlib.contextmanager
 def sharing(folder: Path, url: str, app: str = HASTY) -> Iterator[list[Server]]:
-    """Two servers, each with a folder of its own that neither makes. What else the machine does holds up no job."""
-    servers = [
-        Server(folder / f"log{n}", app, TTS_JOBS=url, TTS_OUTPUTS=str(folder / f"outputs{n}"), TTS_CPU_LIMIT="100")
-        for n in range(2)
-    ]
+    """Two servers, each with a folder of its own that neither makes."""
+    servers = [Server(folder / f"log{n}", app, TTS_JOBS=url, TTS_OUTPUTS=str(folder / f"outputs{n}")) for n in range(2)]
     for server in servers:
         server.start()
     try:
@@ -160,7 +157,7 @@ def test_no_accepted_job_is_lost_or_changed_by_thirty_kills_of_one_of_two(tmp_pa
 @pytest.mark.slow
 def test_the_job_of_a_server_that_died_goes_on_within_30_s(tmp_path: Path, postgres: Database) -> None:
     url = postgres.new()
-    one, two = (Server(tmp_path / f"log{n}", TTS_JOBS=url, TTS_CPU_LIMIT="100") for n in range(2))
+    one, two = (Server(tmp_path / f"log{n}", TTS_JOBS=url) for n in range(2))
     one.start()
     with httpx.Client(base_url=one.address, timeout=60) as client:
         job = ask_later(client, LONG * 80, seed=1)
