@@ -63,6 +63,11 @@ def _symbol(m: Match) -> str:
     return f" {words.SYMBOLS[m.group(1)]} "
 
 
+def _moment(m: Match) -> str:
+    """`2024-02-29T13:45:00Z`, to the minute."""
+    return f"{m.group(1)} at {m.group(2)}" + (" UTC" if m.group(3) else "")
+
+
 _DAYS = alternatives(set(words.DAYS.values()))
 _MONTHS = alternatives(words.MONTHS)
 _LINKS: list[Rule] = [
@@ -78,6 +83,9 @@ _LINKS: list[Rule] = [
     Rule(r"\b([CGgc])\+\+(?!\w)", r"\1 plus plus"),
     Rule(r"(?<!\w)\.(NET|Net|net)\b", lambda m: "dot net"),
     Rule(r"(?<![\w.])24/7(?![\w/])", "twenty four seven"),
+    Rule(r"(?<=\d)\s?[Ll]/100\s?km\b", " liters per hundred kilometers"),
+    Rule(r"(?<![\w.)%<>=-])\s?([<>])\s?(?=[$£€]?\d)", _symbol),
+    Rule(r"\b(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(Z?)(?:[+-]\d\d:?\d\d)?(?!\w)", _moment),
     Rule(r"(?<=[A-Za-z0-9])_+(?=[A-Za-z0-9])", " "),
     Rule(
         rf"(?<![\w.])({alternatives(words.BEFORE_NUMBER)})\s?(?=\d|[IVX]+\b)",

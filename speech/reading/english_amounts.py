@@ -115,6 +115,11 @@ def _decade(m: Match) -> str:
     return plural(cardinal(text) if len(text) == 2 else year(text))
 
 
+def _decimal_comma(m: Match) -> str:
+    """`1.234,56` as `1234.56`."""
+    return m.group().replace(".", "").replace(",", ".")
+
+
 def _lasting(m: Match) -> str:
     """`3h 20m`, `5m30s`."""
     names = {"h": "hour", "m": "minute", "s": "second"}
@@ -122,6 +127,7 @@ def _lasting(m: Match) -> str:
 
 
 AMOUNTS = numeric(
+    Rule(r"(?<![\w.,])\d{1,3}(?:\.\d{3})+,\d{1,2}(?![\w,]|\.\d)", _decimal_comma),
     Rule(r"(?<![\w.,])\d+\s?h(?:rs?)?\s?\d+\s?m(?:ins?)?(?:\s?\d+\s?s)?\b|(?<![\w.,])\d+m(?:in)?\s?\d+s\b", _lasting),
     Rule(r"(?<![\w])['’‘](\d{2})s\b", _decade),
     Rule(r"(?<![\w.,])(\d{2}\d0)['’]?s\b|(?<![\w.,$£€])([2-9]0)s\b", _decade),
@@ -147,6 +153,7 @@ AMOUNTS = numeric(
     Rule(
         rf"(?<![\w.,/])(?P<low>[-−]?{NUM})(?:{RANGE_SIGN}(?P<high>{NUM}))?"
         rf"(?P<join>[\s-]?)(?P<unit>{_UNIT_NAMES})(?:\s?/\s?(?P<over>{_OVER}))?(?![\w²³/'’])"
+        r"(?:\.(?=\s+[\da-z]))?"
         rf"(?<!\d\sin)(?<!\d\sa)",
         _unit,
     ),

@@ -29,7 +29,8 @@ def _roman_name(m: Match) -> str:
     after = m.string[m.end() :]
     if name.lower() in words.ROMAN_AFTER:
         return f"{name} {cardinal(roman(numeral))}"
-    if name in words.REGNAL and numeral[0] in "IVX":
+    crowned = re.search(rf"\b(?:{words.CROWNED})\s$", m.string[: m.start()]) and len(numeral) > 1
+    if (name in words.REGNAL or crowned) and numeral[0] in "IVX":
         if numeral == "I" and not re.match(r"\s+(?:of|was|is|had|ruled|reigned|died|became)\b|[,.;:’']", after):
             return m.group()
         return f"{name} the {ordinal(roman(numeral))}"
@@ -55,7 +56,9 @@ def _ends(m: Match, always: bool = True) -> str:
 
 def _abbreviation(m: Match) -> str:
     name = m.group()
-    return words.ABBREVIATIONS[name] + _ends(m, always=name in ("etc.", "vs.") or name[0].islower())
+    if name in words.BEFORE_MORE and m.string[m.end() :].strip():
+        return words.ABBREVIATIONS[name]
+    return words.ABBREVIATIONS[name] + _ends(m, always=name[0].islower())
 
 
 def _initials(m: Match) -> str:
@@ -145,7 +148,7 @@ def _stretched(m: Match) -> str:
 ABBREVIATIONS: list[Rule] = [
     Rule(r"(?<![\w.])[A-Z]\.(?=\s+(?:[A-Z]\.\s+)*[A-Z][a-z])", lambda m: m.group()[:1]),
     Rule(
-        rf"\b((?:[A-Z\d]\w*|\w+(?:th|rst|ond|rd))\s)({alternatives(words.STREETS)})\b\.?(?!\s+[A-Z](?!\w*\.?$)(?!(?:nd|he|t|n|s)\b)\w*)(?![\w'’])",
+        rf"\b((?:[A-Z\d]\w*(?:['’]s)?|\w+(?:th|rst|ond|rd))\s)({alternatives(words.STREETS)})\b\.?(?!\s+[A-Z](?!\w*\.?$)(?!(?:nd|he|t|n|s)\b)\w*)(?![\w'’])",
         _street,
     ),
     Rule(rf"(?<![\w.'’-])({alternatives(words.TITLES)})\b\.?(?=\s+[A-Z])(?![\w'’])", _title),
@@ -156,6 +159,8 @@ ABBREVIATIONS: list[Rule] = [
         lambda m: _initials(m) if "&" not in m.group() else " and ".join(spell(part) for part in m.group().split("&")),
     ),
     Rule(r"\b((?:X{1,2}(?:IX|IV|V?I{0,3})|IX|IV|V?I{2,3}|VI))(\s[Cc]entur)", _roman_century),
+    Rule(r"\bWW(II?)\b", lambda m: f"World War {cardinal(roman(m.group(1)))}"),
+    Rule(r"\b([Aa]n|[Tt]he) IV(?=\s[a-z])", r"\1 I V"),
     Rule(rf"\b([A-Z]?[a-z]+)\s{_ROMAN}\b(?![.'’]\w|-\w)(?<![a-z]\s)", _roman_name),
 ]
 STRETCHED: list[Rule] = [

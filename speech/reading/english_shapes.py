@@ -4,9 +4,11 @@ import re
 
 from speech.reading import english_units as units
 from speech.reading import english_words as words
-from speech.reading.english_numbers import cardinal, digits, number, ordinal, pair, year
+from speech.reading.english_numbers import cardinal, digits, number, ordinal, pair, plural, year
 from speech.reading.english_patterns import NUM, RANGE_SIGN, START
-from speech.reading.rules import Match, Rule, numeric
+from speech.reading.rules import Match, Rule, alternatives, numeric
+
+_MEASURES = [unit for unit in units.UNITS if len(unit) > 1 and unit not in ("in", "as", "at")]
 
 
 def _fraction_words(above: str, below: str) -> str:
@@ -20,9 +22,10 @@ def _fraction_words(above: str, below: str) -> str:
 
 
 def _mixed_fraction(m: Match) -> str:
-    whole, above, below = m.groups()
+    whole, above, below, unit = m.groups()
     part = _fraction_words(above, below)
-    return f"{cardinal(whole)} and {part.replace('one half', 'a half')}" if whole else part
+    name = f" {plural(units.UNITS[unit]) if whole else units.UNITS[unit]}" if unit else ""
+    return (f"{cardinal(whole)} and {part.replace('one half', 'a half')}" if whole else part) + name
 
 
 def _out_of(m: Match) -> str:
@@ -76,7 +79,8 @@ def _short_year(m: Match) -> str:
 def _spelled_number(m: Match) -> str:
     if m.group(1).lower() not in words.SPELLED_NUMBER:
         return m.group()
-    return f"{m.group(1)} {pair(m.group(2))}"
+    said = pair(m.group(2)) if len(m.group(2)) == 3 else year(m.group(2))
+    return f"{m.group(1)} {said}"
 
 
 def _power(m: Match) -> str:
@@ -139,7 +143,11 @@ PHONES = numeric(
     Rule(r"(?<=[Cc]all )(?:911|999|112|411)\b|(?<=[Dd]ial )\d{3}\b", lambda m: digits(m.group())),
 )
 SHAPES: list[Rule] = [
-    Rule(r"(?<![\w./])(?:(\d+)[\s-])?(\d{1,3})[/⁄](\d{1,4})(?![\w/]|\.\d)(?!\sstars)", _mixed_fraction),
+    Rule(
+        r"(?<![\w./])(?:(\d+)[\s-])?(\d{1,3})[/⁄](\d{1,4})(?![\w/]|\.\d)(?!\sstars)"
+        rf"(?:[\s-]?({alternatives(_MEASURES)})\b\.?)?",
+        _mixed_fraction,
+    ),
     Rule(r"(?<![\w./])(\d{1,3})/(\d{1,3})(?=\sstars)", _out_of),
     Rule(r"(?<![\w.])([vV])(?:er)?\.?\s?(\d+(?:\.\d+)+)(?![\w]|\.\d)", _version),
     Rule(r"(?<![\w.])()(\d+(?:\.\d+){2,})(?![\w]|\.\d)", _version),
@@ -172,7 +180,7 @@ SHAPES: list[Rule] = [
     Rule(r"(?<![\w.])(\d{3,4})p\b", lambda m: f"{pair(m.group(1))} p"),
 ]
 DIGITS = numeric(
-    Rule(r"\b([A-Za-z]+)\s(\d{3})(?![\w]|[.,]\d|%)", _spelled_number),
+    Rule(r"\b([A-Za-z]+)\s(\d{3,4})(?![\w]|[.,]\d|%)", _spelled_number),
     Rule(r"\b[A-Za-z]+(?:-?\d+[A-Za-z]*)+\b|\b\d+[A-Za-z]+\d*\b", _letters_and_digits),
     Rule(r"(?<![\w.,-])(?:1\d|20)\d{2}(?![\w]|[.,]\d|-\d)", _year),
     Rule(rf"(?:(?<=\s)|^|(?<=[(\[\"'“‘]))[-−]\s?(?={NUM})", "minus "),

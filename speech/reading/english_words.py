@@ -226,6 +226,10 @@ REGNAL = set(
     "Maximilian Basil Constantine Justinian Theodosius Baldwin Abdullah Hussein Mohammed Rama Felipe Carlos Felix "
     "Matthias Leopold Konstantin Anne Victoria Pope King Queen Emperor Tsar Czar".split()
 )
+CROWNED = "Pope|King|Queen|Emperor|Empress|Tsar|Czar|Sultan|Shah|Pharaoh|Prince|Duke|Archduke"
+"""Before a name whose numeral says which of that name."""
+BEFORE_MORE = {"vs.", "vs", "v.s.", "e.g.", "eg.", "i.e.", "ie.", "cf.", "incl.", "approx.", "viz."}
+"""Abbreviations that end no sentence, unless nothing comes behind them."""
 SPELLED_NUMBER = set(
     "room flight route highway interstate suite apartment apt unit channel bus gate boeing platform line area".split()
 )

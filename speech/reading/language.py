@@ -12,9 +12,11 @@ _RIMES = (
 )
 _SYLLABLE = re.compile(rf"^(?:{_ONSETS})?(?:{_RIMES})(?:ch|ng|nh|[cmnpt])?$")
 _VIETNAMESE_LETTER = re.compile("[ăđơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉĩịọỏốồổỗộớờởỡợụủũứừửữựỳỵỷỹ]", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_WORD = re.compile(r"(?<!\w)[^\W\d_]+(?:['’][^\W\d_]+)*(?!\w)")
 _HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff]")
 _KANA = re.compile("[\u3041-\u30ff]")
+_NO_WORD = re.compile("[A-Zb-df-hj-np-tv-xz]{1,4}")
+"""Initials and units."""
 _PLAIN_VIETNAMESE = set(
     "anh em toi la cua va khong co cho nay thi nhung mot hai ba nam con ra den di ve lam duoc nguoi trong khi xin "
     "chao ban rat nha tôi là của và không có này thì một con cho trong khi xin chào ông bà cô hôm nay cháu mình chúng "
@@ -42,7 +44,7 @@ def language_of(text: str, otherwise: str = "en-us", chinese: bool = False) -> s
     vietnamese = english = neutral = 0.0
     for word in _WORD.findall(unicodedata.normalize("NFC", text)):
         lower = word.lower()
-        if _VIETNAMESE_LETTER.search(word) and is_syllable(word):
+        if _VIETNAMESE_LETTER.search(word) and (is_syllable(word) or word.isupper()):
             vietnamese += 1
         elif not word.isascii() and is_syllable(word):
             vietnamese += 0.7
@@ -50,6 +52,8 @@ def language_of(text: str, otherwise: str = "en-us", chinese: bool = False) -> s
             vietnamese += 0.3 if word.isascii() else 1
         elif lower in _ENGLISH:
             english += 1
+        elif _NO_WORD.fullmatch(word):
+            continue
         elif not is_syllable(word):
             english += 0.5 if word.isascii() else 0.25
         else:

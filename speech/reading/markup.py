@@ -40,7 +40,7 @@ _STYLED = re.compile(
 _SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile("[⁻⁺]?[⁰¹²³⁴-⁹]+")
-_EMOTICON = re.compile(r"(?<!\S)[:;=][-']?[)(DPp|](?!\S)")
+_EMOTICON = re.compile(r"(?<!\S)(?:[:;][-'^]?[)(DPpOo3|\\/*\]\[]|=[-']?[)(DPp]|8-\)|[xX]D|\^_?\^|[Tt]_[Tt]|-_-)(?!\S)")
 _SENTENCE_MARK = re.compile(r"[.!?…:;,。！？，；：—–\0-][\"'”’)\]]*$")
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:<[^<>]*>|(?:[^()\s]|\([^()]*\))*)(?:\s+(?:\"[^\"]*\"|'[^']*'))?\)")
 _EMPHASIS = [
@@ -164,7 +164,7 @@ def _block(line: str) -> tuple[str, bool]:
     """A line without its Markdown sign, and whether it stands alone as a heading or an item does."""
     if re.fullmatch(r"(?:[-*_=]\s*){3,}|(?:```|~~~)\s*[\w+#.-]*|\|?(?:\s*:?-{3,}:?\s*\|)+(?:\s*:?-{3,}:?\s*)?", line):
         return "", True
-    line = re.sub(r"^(?:>\s?)+", "", line)
+    line = re.sub(r"^(?:>(?![$£€]?\d)\s?)+", "", line)
     stripped = re.sub(r"^(?:#{1,6}\s+|[-*+•‣◦▪–—]\s+(?:\[[ xX]\]\s+)?(?!\d+\s*[=+*/x-]))", "", line)
     if stripped != line:
         return re.sub(r"\s+#+$", "", stripped), True
@@ -195,7 +195,7 @@ def _styled(m: re.Match[str]) -> str:
     if m.group() in "™℠":
         return ""
     before = m.string[m.start() - 1 : m.start()]
-    return f" {plain}" if "⁄" in plain and before.isdigit() else plain.replace("⁄", "/")
+    return (" " if "⁄" in plain and before.isdigit() else "") + plain.replace("⁄", "/")
 
 
 Reader = Callable[[str], str]

@@ -8,11 +8,16 @@ from speech.reading import vietnamese_words as words
 from speech.reading.english_letters import roman
 from speech.reading.language import is_syllable
 from speech.reading.rules import Match, Rule, alternatives, applied, numeric
+from speech.reading.vietnamese_dates import DATES_AND_HOURS, slashed
 from speech.reading.vietnamese_numbers import cardinal, digits, number
 
 _NUM = r"(?:\d+(?:[.,]\d+)*)"
 _START = r"(?<![\w.,])"
 _TO = r"\s?[-–—]\s?"
+_NUMBERED = re.compile(
+    r"\b(?:tầng|phòng|lớp|số|nhà|căn|hộ|lô|toà|tòa|khu|cửa|cổng|ghế|hàng|đường|tuyến|xe|mục|khoản|hẻm|ngõ|block)\s$",
+    re.IGNORECASE,
+)
 _MARKS = {
     ".": "chấm",
     "/": "xuyệt",
@@ -51,71 +56,6 @@ def _ip(m: Match) -> str:
     return links.spoken(m.group(), _MARKS, _link_word, digits)
 
 
-def _before(m: Match, pattern: str) -> bool:
-    return bool(re.search(rf"(?:{pattern})\s*$", m.string[: m.start()], re.IGNORECASE))
-
-
-def _date(m: Match) -> str:
-    day, month, y = m.groups()
-    if not (1 <= int(day) <= 31 and 1 <= int(month) <= 12):
-        return m.group()
-    head = "" if _before(m, "ngày|mùng|mồng|hôm|đến ngày") else "ngày "
-    return f"{head}{cardinal(int(day))} tháng {cardinal(int(month))} năm {cardinal(_full_year(y))}"
-
-
-def _full_year(y: str) -> str:
-    return y if len(y) == 4 else ("19" if int(y) > 40 else "20") + y
-
-
-def _iso(m: Match) -> str:
-    y, month, day = m.groups()
-    head = "" if _before(m, "ngày|mùng|hôm") else "ngày "
-    return f"{head}{cardinal(int(day))} tháng {cardinal(int(month))} năm {cardinal(y)}"
-
-
-def _days(m: Match) -> str:
-    """`5-10/9`: two days of a month."""
-    first, last, month, y = m.groups()
-    tail = f" năm {cardinal(y)}" if y else ""
-    return f"{cardinal(int(first))} đến {cardinal(int(last))} tháng {cardinal(int(month))}{tail}"
-
-
-def _slashed(m: Match) -> str:
-    """`2/9`: a day of a month where one is spoken of, else a fraction."""
-    above, below = int(m.group(1)), int(m.group(2))
-    dated = re.search(
-        r"\b(?:ngày|mùng|mồng|hôm|sáng|trưa|chiều|tối|đêm|lễ|dịp|từ|đến|tết|nay|mai|qua|kỷ niệm)\b[^.!?]{0,16}$",
-        m.string[: m.start()],
-        re.IGNORECASE,
-    )
-    scored = re.match(r"\s(?:điểm|sao)\b", m.string[m.end() :])
-    day = 1 <= above <= 31 and 1 <= below <= 12
-    if day and (dated or above > 12 or (above >= below and below > 2)):
-        head = "" if _before(m, "ngày|mùng|mồng|hôm") or dated else "ngày "
-        return f"{head}{cardinal(above)} tháng {cardinal(below)}"
-    part = not scored and (above < below <= 10 or below % 100 == 0)
-    return f"{cardinal(m.group(1))} {'phần' if part else 'trên'} {cardinal(m.group(2))}"
-
-
-def _month(m: Match) -> str:
-    return f"{m.group(1)} {cardinal(int(m.group(2)))} năm {cardinal(m.group(3))}"
-
-
-def _weekday(m: Match) -> str:
-    names = {"2": "hai", "3": "ba", "4": "tư", "5": "năm", "6": "sáu", "7": "bảy", "1": "nhất"}
-    return f"{m.group(1)} {names[m.group(2)]}"
-
-
-def _time(m: Match) -> str:
-    hour, minutes, seconds = m.group(1), m.group(2), m.group(3)
-    if int(hour) > 24 or int(minutes or 0) > 59:
-        return m.group()
-    said = f"{cardinal(int(hour))} giờ"
-    if minutes and (int(minutes) or seconds):
-        said += f" {cardinal(int(minutes))}" + (" phút" if seconds else "")
-    return said + (f" {cardinal(int(seconds))} giây" if seconds else "")
-
-
 def _phone(m: Match) -> str:
     return ("cộng " if "+" in m.group() else "") + digits(m.group())
 
@@ -147,6 +87,8 @@ def _scaled(m: Match) -> str:
 
 def _unit(m: Match) -> str:
     low, high, unit, over = m.groups()
+    if unit == "A" and _NUMBERED.search(m.string[: m.start()]):  # `tầng 12A`, no amperes
+        return f"{cardinal(low)} a"
     name = words.UNITS[unit] + (f" trên {words.UNITS.get(over) or words.PER.get(over, over)}" if over else "")
     return (f"{number(low)} đến {number(high)}" if high else number(low)) + f" {name}"
 
@@ -239,23 +181,6 @@ _PHONES = numeric(
     Rule(r"(?<![\w.])(?:1800|1900)[\s.-]?(?:\d[\s.-]?){3,5}\d(?!\w)", _phone),
     Rule(r"(?<=[Gg]ọi )\d{3}(?!\w|[.,]\d)", lambda m: digits(m.group())),
 )
-_DATES_AND_HOURS: list[Rule] = [
-    Rule(r"(?<![\w/.,])(\d{1,2}(?:[hg:]\d{0,2}|/\d{1,2}(?:/\d{4})?))\s?[-–]\s?(?=\d{1,2}(?:[hg:]|/\d))", r"\1 đến "),
-    Rule(r"(?<!\w)(?<!\d\s)km/h(?!\w)", "ki lô mét trên giờ"),
-    Rule(r"\b([Qq]uý)\s([IVX]+)/(\d{4})", r"\1 \2 năm \3"),
-    Rule(r"(?<!\w)T([2-7])\s?[-–]\s?T([2-7])(?!\w)", r"thứ \1 đến thứ \2"),
-    Rule(r"(?<=\d)['’′](?!\w)", " phút"),
-    Rule(r"(?<![\w/.,])(\d{1,2})\s?[-–]\s?(\d{1,2})/(\d{1,2})(?:/(\d{4}))?(?![\w/])", _days),
-    Rule(r"(?<![\w/.,])(\d{1,2})[/.-](\d{1,2})[/.-](\d{4}|\d{2})(?![\w/]|[.-]\d)", _date),
-    Rule(r"(?<![\w/.,])(\d{4})-(\d{2})-(\d{2})(?!\w)", _iso),
-    Rule(r"\b([Tt]háng|[Qq]uý)\s(\d{1,2})\s?[/-]\s?(\d{4})(?!\w)", _month),
-    Rule(r"\b(\d{1,2})(?:[hg]|\sgiờ\s?)(\d{1,2})(?:\sphút|'|ph|p)?(?:\s?(\d{1,2})(?:s|\sgiây))(?!\w)", _time),
-    Rule(r"(?<![\w:.,])(\d{1,2})[hg](\d{2})?()(?:ph|p|')?(?!\w)", _time),
-    Rule(r"(?<![\w:.,])(\d{1,2}):(\d{2})(?::(\d{2}))?(?![\w:])", _time),
-    Rule(r"(?<=giờ)\s?[-–]\s?(?=\w)|(?<=phút)\s?[-–]\s?(?=\w)|(?<=giờ \w{2})\s?[-–]\s?(?=\w+\sgiờ)", " đến "),
-    Rule(r"\b((?:[Ll]ần\s)?[Tt]hứ)\s([1-7])(?![\w/-]|[.,]\d)", _weekday),
-    Rule(r"(?<![\w.,])(\d)m(\d{2}|[04-9])(?!\w)", lambda m: f"{cardinal(m.group(1))} mét {cardinal(m.group(2))}"),
-]
 _AMOUNTS = numeric(
     Rule(
         rf"{_START}({_NUM})\s?(?:{_SCALE}\s?)?(?:{_TO}({_NUM})\s?(?:{_SCALE}\s?)?)?({_MONEY})(?:/({_OVER}))?(?!\w)",
@@ -303,7 +228,7 @@ _NUMBERS_WITH_A_SHAPE: list[Rule] = [
         rf"{_START}(?:{_NUM}|[a-z])\s?[−–:-]\s?(?:{_NUM}|[a-z])\s?=\s?(?=\w)",
         _arithmetic,
     ),
-    Rule(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", _slashed),
+    Rule(r"(?<![\w/.,])(\d{1,3})/(\d{1,4})(?![\w/]|[.,]\d)", slashed),
     Rule(rf"{_START}({_NUM}){_TO}({_NUM})(?![\w]|[-–.,/]\d)", _range),
     Rule(r"(?<=\d)\s:\s(?=\d)|(?<=\d):(?=\d)", " "),
     Rule(r"(?<=\d)/(?=[A-ZĐ\d])|(?<=[A-ZĐ])/(?=[A-ZĐ])", " trên "),
@@ -332,7 +257,7 @@ _LETTERS_AND_DIGITS: list[Rule] = [
 _RULES = [
     *_LINKS,
     *_PHONES,
-    *_DATES_AND_HOURS,
+    *DATES_AND_HOURS,
     *_AMOUNTS,
     *_MEASURES,
     *_ABBREVIATIONS,
