@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,13 +14,18 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 SETTLE_MS, LOOK_MS = 20_000, 30
+MICROPHONE = Path(__file__).parents[1] / "voices" / "rms.wav"
 
 
 @contextmanager
 def browsing() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        # Tests may run as root, where Chromium's own sandbox does not.
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
+        # Tests may run as root, where Chromium's own sandbox does not. The microphone hears a file, over and over.
+        microphone = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+        heard = f"--use-file-for-fake-audio-capture={MICROPHONE}"
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio", *microphone, heard]
+        )
         yield browser
         browser.close()
 

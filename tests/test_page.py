@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from axe_playwright_python.sync_playwright import Axe
-from browser import Visitor, browsing, needs_chromium
+from browser import MICROPHONE, Visitor, browsing, needs_chromium
 from conftest import ROOT, Server, serving
 from playwright.sync_api import Browser
 
@@ -238,6 +238,19 @@ def test_a_voice_is_cloned_and_kept(browser: Browser, tmp_path: Path) -> None:
         page.click("[aria-label='Remove voice anna for good']")
         page.wait_for_selector("#voices:not(:has-text('anna'))")
         visitor.leave()
+
+
+def test_a_voice_is_recorded(visitor: Visitor) -> None:
+    page = visitor.open()
+    page.click("nav a[href='#clone']")
+    page.click("#record")
+    page.wait_for_selector("#record:has-text('Stop recording')")
+    page.wait_for_timeout(3000)  # so long is the recording
+    page.click("#record")
+    page.wait_for_selector("#record-told:has-text('sample.wav')")
+    page.fill("#sample-text", MICROPHONE.with_suffix(".txt").read_text().strip())
+    page.click("#clone-hear")
+    page.wait_for_selector("#clone-told:has-text('Speaking')")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
