@@ -27,8 +27,8 @@ _PAUSE_AT = re.compile(
 )
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof|vs|No|Jr|Sr)\.(?=\s)")
 _UNSPOKEN = re.compile(r"[\"“”„«»‹›()\[\]{}<>|*_~^`#\\¡¿]+")
-# espeak's Vietnamese ends the process at some words behind such a hyphen, as in `?-xm`.
-_LOOSE_HYPHEN = re.compile(r"(?<![^\W_])-+(?!\d)|(?<=[^\W_])-+(?![^\W_])|(?<=\S)(?<![^\W_])-+|--+")
+# espeak's Vietnamese ends the process at some words behind a hyphen that it takes for a mark, as in `?-xm`. A minus stays.
+_VIETNAMESE_HYPHEN = re.compile(r"-(?!\d)|(?<=\S)-")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 # espeak takes a letter A for the article, wherever it stands among other letters.
 _LETTER_A = re.compile(r"(?<=\b[A-Za-z]\s)[Aa]\b(?!['’])|\b[Aa](?=\s[B-HJ-Zb-hj-z]\b(?!['’]))")
@@ -135,9 +135,10 @@ def phonemes(text: str, language: str) -> list[str]:
             if symbols and symbols[-1] not in ",.?!":
                 symbols.append(pause)
             continue
-        spoken = _LOOSE_HYPHEN.sub(" ", _UNSPOKEN.sub(" ", part)).strip()
+        spoken = _UNSPOKEN.sub(" ", part).strip()
+        spoken = _VIETNAMESE_HYPHEN.sub(" ", spoken).strip() if language == "vi" else _LETTER_A.sub("eigh", spoken)
         if spoken:
-            symbols += _symbols(_LETTER_A.sub("eigh", spoken) if language != "vi" else spoken, language)
+            symbols += _symbols(spoken, language)
     return symbols
 
 
