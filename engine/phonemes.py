@@ -27,7 +27,8 @@ _PAUSE_AT = re.compile(
 )
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof|vs|No|Jr|Sr)\.(?=\s)")
 _UNSPOKEN = re.compile(r"[\"“”„«»‹›()\[\]{}<>|*_~^`#\\¡¿]+")
-# espeak's Vietnamese ends the process at some words behind a hyphen that it takes for a mark, as in `?-xm`. A minus stays.
+# espeak's Vietnamese ends the process at some words behind a hyphen that it takes for a mark, as in `?-xm`. A minus
+# stays.
 _VIETNAMESE_HYPHEN = re.compile(r"-(?!\d)|(?<=\S)-")
 _LANGUAGE_SWITCH = re.compile(r"\([^)]*\)")
 # espeak takes a letter A for the article, wherever it stands among other letters.
