@@ -30,7 +30,7 @@ def test_the_image_has_all_that_the_server_needs(tmp_path: Path) -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
     for line in lines:
         if line.startswith("COPY") and "--from" not in line:
-            *sources, _target = line.split()[1:]
+            *sources, _target = [word for word in line.split()[1:] if not word.startswith("--")]
             for source in sources:
                 assert source in kept or (source.endswith(".py") and "*.py" in kept), source
                 if (ROOT / source).is_dir():
@@ -41,7 +41,10 @@ def test_the_image_has_all_that_the_server_needs(tmp_path: Path) -> None:
     server.start()
     reply = httpx.post(f"{server.address}/tts", json={"text": "Good evening.", "steps": 1}, timeout=60)
     assert (reply.status_code, len(reply.content)) == (200, int(reply.headers["content-length"]))
-    assert httpx.get(f"{server.address}/").status_code == httpx.get(f"{server.address}/openapi.json").status_code == 200
+    page = httpx.get(f"{server.address}/", headers={"accept": "text/html"})
+    assert page.status_code == httpx.get(f"{server.address}/openapi.json").status_code == 200
+    parts = re.findall(r'(?:src|href)="(web/[\w.]+)"', page.text)
+    assert parts and {httpx.get(f"{server.address}/{part}").status_code for part in parts} == {200}, parts
     assert server.stop() == 0
 
 
