@@ -29,6 +29,8 @@ RAY_SETTINGS = {
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response 503",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "310",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
+    # A copy that is to end takes requests for so long; then they are asked of another, and listeners have the rest.
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 for name, value in RAY_SETTINGS.items():
@@ -61,7 +63,7 @@ def build() -> "ASGIApp":
 
 @serve.deployment(
     max_ongoing_requests=1000,  # a copy refuses by itself, beyond TTS_MAX_WAITING
-    graceful_shutdown_timeout_s=40,  # longer than TTS_GRACE
+    graceful_shutdown_timeout_s=40,  # those 5 s, TTS_GRACE and some more
     health_check_period_s=5,
 )
 @serve.ingress(build)
@@ -111,6 +113,8 @@ def main() -> None:
     except RuntimeError as error:
         sys.exit(f"cannot start: {error}")
     print(f"serving on {wanted.host}:{wanted.port}", flush=True)
+    if wanted.address:
+        return  # the cluster serves; the same command again replaces its copies one by one
     stop.wait()
     serve.shutdown()
     ray.shutdown()
