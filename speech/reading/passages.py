@@ -70,8 +70,9 @@ def read(
     for pause, part in parts:
         for sentence in _sentences(clean(part)):
             own = language or language_of(sentence, main, chinese)
-            yield Passage(words(sentence, own, chinese), own, pause, sentence)
-            pause = 0.0
+            for some in _at_once(sentence, own, chinese):
+                yield Passage(words(some, own, chinese), own, pause, some)
+                pause = 0.0
 
 
 def joined(passages: Iterable[Passage]) -> list[Passage]:
@@ -109,6 +110,15 @@ def pieces(passages: Iterable[Passage], limit: int) -> Iterator[Piece]:
         for text in chunks_of(passage.words, limit, before) if passage.words else [""]:
             yield Piece(text, passage.language, pause)
             before, pause = utf8_bytes(text), 0.0
+
+
+def _at_once(sentence: str, language: str, chinese: bool) -> Iterable[str]:
+    """What is read at once of a sentence: all of it, or of Chinese a part, since its grammars take the square of it."""
+    if not (chinese and language.startswith("zh")):
+        return [sentence]
+    from speech.reading import chinese as rules
+
+    return rules.parts(sentence)
 
 
 def words(sentence: str, language: str, chinese: bool = False) -> str:
