@@ -28,10 +28,8 @@ def folder_of(path: Path, **names: str) -> Path:
 
 @contextmanager
 def served(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
-    """A server that has no place for temporary files: a form that went to disk would be an error 500."""
-    nowhere = str(folder.parent / "no temporary files")
     with (
-        serving(folder.parent / "log", TTS_VOICES=str(folder), TMPDIR=nowhere, **settings) as address,
+        serving(folder.parent / "log", TTS_VOICES=str(folder), **settings) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         yield client

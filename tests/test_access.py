@@ -18,6 +18,7 @@ from starlette.routing import Route
 from streams import listen, open_stream, say
 from websockets.exceptions import InvalidStatus
 
+from server.access import NotAllowed, may_change
 from server.guard import OPEN_PATHS
 from server.settings import BadSetting, Settings
 
@@ -86,6 +87,17 @@ def test_who_has_the_key_changes_voices_from_anywhere(locked: httpx.Client) -> N
     assert upload(locked, "anna", headers=afar | BEARER).status_code == 201
     assert_refused(locked.delete("/voices/anna", headers=afar))
     assert locked.delete("/voices/anna", headers=afar | BEARER).status_code == 200
+
+
+def test_a_page_that_may_ask_without_a_key_may_not_change_voices() -> None:
+    """With TTS_CORS=* it is any page that somebody has open beside the server."""
+
+    def scope(origin: bytes) -> dict[str, Any]:
+        return {"type": "http", "headers": [(b"host", b"localhost:8000"), (b"origin", origin)], "client": ("::1", 1)}
+
+    may_change(scope(b"http://localhost:8000"), Settings(cors=frozenset("*")))
+    with pytest.raises(NotAllowed):
+        may_change(scope(b"https://app.example.org"), Settings(cors=frozenset("*")))
 
 
 def test_the_key_is_told_to_nobody(locked: httpx.Client, log: Path) -> None:

@@ -29,7 +29,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     for name in ("default.wav", "default.txt", "rms.wav", "rms.txt"):
         shutil.copy(ROOT / "voices" / name, folder)
     with (
-        serving(folder.parents[1] / "log", TTS_VOICES=str(folder), TMPDIR=str(folder.parent / "none")) as address,
+        serving(folder.parents[1] / "log", TTS_VOICES=str(folder)) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         yield client, folder

@@ -1,8 +1,10 @@
 """Uploads: what becomes of a recording, and what is refused in words. One-off cloning, which keeps nothing."""
 
+import asyncio
 import contextlib
 import io
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import numpy as np
 import pytest
 import soundfile
 from recordings import RMS, RMS_SAID, everything, folder_of, names, recording, served, sound_of, speechlike, upload
+from starlette.requests import Request
 
+from server.forms import Forms
 from speech.voice_files import MAX_VOICES, NoRoom, VoiceExists, VoiceFolder
 
 
@@ -99,7 +103,10 @@ def test_a_name_is_a_plain_word(client: httpx.Client, folder: Path, name: str) -
 
 BOMB = io.BytesIO()
 soundfile.write(BOMB, np.zeros(24_000 * 3600, np.int16), 24_000, format="FLAC")
+HARMED = bytearray(recording(format="AIFF"))
+HARMED[36:40] = b"\xff\xff\xff\xff"  # which makes libsndfile seek to -1
 WRONG = {
+    "a head that leads astray": (bytes(HARMED), "audio", "cannot be read"),
     "no sound file": (b"<html>", "audio", "must be a sound file"),
     "nothing": (b"", "audio", "must be a sound file"),
     "half a header": (recording()[:30], "audio", "cannot be read"),
@@ -166,6 +173,24 @@ def test_what_is_no_form_is_refused_in_words(client: httpx.Client, folder: Path)
         reply = client.post("/voices", **body)
         assert reply.status_code == status and reply.json()["error"]["message"], (body, reply.text)
     assert not list(folder.glob("*anna*"))
+
+
+def test_a_form_touches_no_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def to_disk(file: object) -> None:
+        raise AssertionError("it went to disk")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", to_disk)
+    sent = httpx.Request("POST", "http://a/voices", files={"audio": ("a.wav", bytes(9 << 20))})
+    body, headers = sent.read(), [(name.lower(), value) for name, value in sent.headers.raw]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    async def held() -> bytes:
+        async with Forms().one(Request({"type": "http", "headers": headers}, receive)) as form:
+            return form.file("audio")
+
+    assert asyncio.run(held()) == bytes(9 << 20)
 
 
 def test_few_forms_are_held_at_once(client: httpx.Client) -> None:

@@ -1,5 +1,6 @@
 """Voices without a restart: a folder that is read again, and what becomes of jobs meanwhile."""
 
+import json
 import os
 import shutil
 import time
@@ -13,6 +14,9 @@ import pytest
 import soundfile
 from conftest import serving
 from recordings import VOICES, folder_of, names, served
+
+from server.jobs.promise import VoiceGone, promised
+from server.jobs.store import Job
 
 SPOKEN = {"text": "Good evening.", "seed": 1, "steps": 1}
 
@@ -182,3 +186,9 @@ def test_a_job_is_spoken_with_the_voice_it_was_accepted_with_or_fails_in_words(
             failed = done(client, accepted[name])
             assert failed["status"] == "failed" and "the voice any more that it was accepted with" in failed["error"]
     assert "Traceback" not in log.read_text()
+
+
+def test_a_job_whose_voice_goes_as_it_is_begun_is_not_spoken_with_another() -> None:
+    job = Job("1", json.dumps({"text": "Good evening.", "voice": "anna"}), "a fingerprint", "normal", 0.0, 0.0, 1)
+    with pytest.raises(VoiceGone):
+        promised(job, [])
