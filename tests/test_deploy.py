@@ -38,14 +38,17 @@ def test_the_image_has_all_that_the_server_needs(tmp_path: Path) -> None:
                 else:
                     shutil.copy(ROOT / source, image / source)
     server = Server(tmp_path / "log", folder=image)
-    server.start()
-    reply = httpx.post(f"{server.address}/tts", json={"text": "Good evening.", "steps": 1}, timeout=60)
-    assert (reply.status_code, len(reply.content)) == (200, int(reply.headers["content-length"]))
-    page = httpx.get(f"{server.address}/", headers={"accept": "text/html"})
-    assert page.status_code == httpx.get(f"{server.address}/openapi.json").status_code == 200
-    parts = re.findall(r'(?:src|href)="(web/[\w.]+)"', page.text)
-    assert parts and {httpx.get(f"{server.address}/{part}").status_code for part in parts} == {200}, parts
-    assert server.stop() == 0
+    try:
+        server.start()
+        reply = httpx.post(f"{server.address}/tts", json={"text": "Good evening.", "steps": 1}, timeout=60)
+        assert (reply.status_code, len(reply.content)) == (200, int(reply.headers["content-length"]))
+        page = httpx.get(f"{server.address}/", headers={"accept": "text/html"})
+        assert page.status_code == httpx.get(f"{server.address}/openapi.json").status_code == 200
+        parts = re.findall(r'(?:src|href)="(web/[\w.]+)"', page.text)
+        assert parts and {httpx.get(f"{server.address}/{part}").status_code for part in parts} == {200}, parts
+        assert server.stop() == 0
+    finally:
+        server.kill()
 
 
 def test_kubernetes_and_compose_are_yaml() -> None:
