@@ -80,6 +80,12 @@ def postgres() -> Iterator[Database]:
         yield one
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def own_database(request: pytest.FixtureRequest) -> str:
+    """A database's address; empty: jobs are kept in the folder."""
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres").new())
+
+
 @pytest.fixture(scope="session")
 def tts() -> tts_core.TTS:
     return tts_core.TTS()

@@ -170,9 +170,9 @@ def test_an_urgent_job_overtakes_one_under_way_and_a_listener_both(client: httpx
     client.delete(f"/tts/{slow}")
 
 
-def test_faults_are_retried_a_few_times_and_mistakes_never(tmp_path: Path) -> None:
+def test_faults_are_retried_a_few_times_and_mistakes_never(tmp_path: Path, own_database: str) -> None:
     with (
-        serving(tmp_path / "log", app="tests.flaky_app:app", clean=False) as address,
+        serving(tmp_path / "log", app="tests.flaky_app:app", clean=False, TTS_JOBS=own_database) as address,
         httpx.Client(base_url=address) as client,
     ):
         twice, often, bug = (ask_later(client, "Hello.", seed=seed, steps=1) for seed in (1, 2, 3))
@@ -197,8 +197,8 @@ def test_without_a_place_to_keep_jobs_none_is_accepted_and_speech_goes_on(tmp_pa
         assert client.post("/tts", json={"text": "Now.", "steps": 1}).status_code == 200
 
 
-def test_a_stopping_server_finishes_listeners_parks_jobs_and_ends_with_0(tmp_path: Path) -> None:
-    server = Server(tmp_path / "log")
+def test_a_stopping_server_finishes_listeners_parks_jobs_and_ends_with_0(tmp_path: Path, own_database: str) -> None:
+    server = Server(tmp_path / "log", TTS_JOBS=own_database)
     server.start(TTS_GRACE="20")
     with httpx.Client(base_url=server.address, timeout=60) as client:
         job = ask_later(client, LONG * 3, seed=2, steps=2)
@@ -224,9 +224,9 @@ def test_a_stopping_server_finishes_listeners_parks_jobs_and_ends_with_0(tmp_pat
     assert not list((tmp_path / "outputs").glob("*.wav*"))
 
 
-def test_several_processes_share_the_table(tmp_path: Path) -> None:
+def test_several_processes_share_the_table(tmp_path: Path, own_database: str) -> None:
     with (
-        serving(tmp_path / "log", options=("--workers", "2")) as address,
+        serving(tmp_path / "log", options=("--workers", "2"), TTS_JOBS=own_database) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         jobs = [ask_later(client, f"Job number {number}.", steps=1) for number in range(12)]

@@ -171,8 +171,8 @@ def test_a_locked_table_holds_nobody_longer_than_stated(disk: Path) -> None:
         is_accepted_again(client)
 
 
-def test_every_worker_knows_every_job_on_a_fresh_folder(tmp_path: Path) -> None:
-    with serving(tmp_path / "log", options=("--workers", "2")) as address:
+def test_every_worker_knows_every_job_in_a_fresh_place(tmp_path: Path, own_database: str) -> None:
+    with serving(tmp_path / "log", options=("--workers", "2"), TTS_JOBS=own_database) as address:
         for number in range(8):
             with httpx.Client(base_url=address, timeout=60) as client:
                 job = ask_later(client, f"Job {number}.", steps=1)
@@ -191,14 +191,14 @@ def voices_of(folder: Path, **files: str) -> str:
     return str(folder)
 
 
-def test_servers_with_other_voices_share_a_folder_and_each_job_is_spoken_as_accepted(tmp_path: Path) -> None:
+def test_servers_with_other_voices_share_jobs_and_each_is_spoken_as_accepted(tmp_path: Path, own_database: str) -> None:
     """Twelve jobs for each of two servers, whose default voices are two people's."""
     for name, voice in (("one", "rms"), ("two", "awb")):
         voices_of(tmp_path / name, default=voice)
-    shared = str(tmp_path / "outputs")
+    shared = {"TTS_OUTPUTS": str(tmp_path / "outputs"), "TTS_JOBS": own_database}
     with (
-        serving(tmp_path / "log1", TTS_VOICES=str(tmp_path / "one"), TTS_OUTPUTS=shared) as one,
-        serving(tmp_path / "log2", TTS_VOICES=str(tmp_path / "two"), TTS_OUTPUTS=shared) as two,
+        serving(tmp_path / "log1", "app:app", True, (), TTS_VOICES=str(tmp_path / "one"), **shared) as one,
+        serving(tmp_path / "log2", "app:app", True, (), TTS_VOICES=str(tmp_path / "two"), **shared) as two,
     ):
         jobs = []
         for number in range(12):
@@ -213,10 +213,12 @@ def test_servers_with_other_voices_share_a_folder_and_each_job_is_spoken_as_acce
                 assert client.get(f"/tts/result/{job}").content == promised.content
 
 
-def test_after_a_restart_with_another_voice_a_job_is_spoken_as_promised_or_fails_in_words(tmp_path: Path) -> None:
+def test_after_a_restart_with_another_voice_a_job_is_spoken_as_promised_or_fails_in_words(
+    tmp_path: Path, own_database: str
+) -> None:
     anna = voices_of(tmp_path / "anna", default="rms", other="awb")
     other = voices_of(tmp_path / "other", default="awb")
-    server = Server(tmp_path / "log", "tests.hasty_app:app")
+    server = Server(tmp_path / "log", "tests.hasty_app:app", TTS_JOBS=own_database)
     server.start(TTS_MEMORY_LIMIT="0", TTS_VOICES=anna)  # no job begins
     with httpx.Client(base_url=server.address, timeout=60) as client:
         lost = ask_later(client, "In a voice that goes.", seed=1, steps=1)

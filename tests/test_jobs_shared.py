@@ -112,7 +112,7 @@ def test_a_database_that_is_away_or_halted_is_told_and_found_again(
             began = time.monotonic()
             one.get("/health").raise_for_status()
             worst = max(worst, time.monotonic() - began)
-    assert worst < 0.5, f"/health took {worst:.2f} s"
+    assert worst < 1.5, f"/health took {worst:.2f} s; who asks the database waits for 2 s"
     is_accepted_again(one, 10)
     is_accepted_again(two, 10)
 
@@ -160,7 +160,7 @@ def test_the_job_of_a_server_that_died_goes_on_within_30_s(tmp_path: Path, postg
     one, two = (Server(tmp_path / f"log{n}", TTS_JOBS=url) for n in range(2))
     one.start()
     with httpx.Client(base_url=one.address, timeout=60) as client:
-        job = ask_later(client, LONG * 80, seed=1)
+        job = ask_later(client, LONG * 40, seed=1)
         while client.get(f"/tts/status/{job}").json()["status"] == "queued":
             time.sleep(0.05)
     two.start()

@@ -78,28 +78,33 @@ class Database:
         return f"{self._asked.get('host', 'localhost')}/{self._asked.get('dbname', '')}"
 
     def rows(self, sql: str, *values: object) -> list[DictRow]:
-        return self.use(lambda cursor: cursor.execute(sql, values, binary=True).fetchall())
+        return self._use(lambda cursor: cursor.execute(sql, values, binary=True).fetchall(), alone=True)
 
     def changed(self, sql: str, *values: object) -> int:
         """How many rows."""
-        return self.use(lambda cursor: cursor.execute(sql, values).rowcount)
+        return self._use(lambda cursor: cursor.execute(sql, values).rowcount, alone=True)
 
     def use(self, work: Callable[[Cursor], Result]) -> Result:
         """`work` in one transaction; it is done when this returns. It may be done twice, where the connection was lost
         while the first was on its way."""
+        return self._use(work, alone=False)
+
+    def _use(self, work: Callable[[Cursor], Result], alone: bool) -> Result:
+        """One statement `alone` is a transaction by itself, and asked for in one round trip instead of three."""
         with self._my_turn(), _in_words():
             known = self._connection is not None
             try:
-                return self._used(work)
+                return self._used(work, alone)
             except psycopg.OperationalError:
                 if not known or self._connection is not None:
                     raise
-            return self._used(work)  # the connection was a dead one: of a database that was started again since
+            return self._used(work, alone)  # the connection was a dead one: of a database that was started again since
 
-    def _used(self, work: Callable[[Cursor], Result]) -> Result:
+    def _used(self, work: Callable[[Cursor], Result], alone: bool) -> Result:
         try:
             self._connection = connection = self._connection or self._connect()
-            with _limited(connection), connection.transaction(), connection.cursor() as cursor:
+            together = contextlib.nullcontext() if alone else connection.transaction()
+            with _limited(connection), together, connection.cursor() as cursor:
                 return work(cursor)
         except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.UndefinedTable):
             self._disconnect()  # another of its hosts may be the one that writes by now, and the tables made again

@@ -10,6 +10,7 @@ import itertools
 import secrets
 import tempfile
 import threading
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import fields
 from typing import BinaryIO
@@ -30,8 +31,10 @@ LEASE_SECONDS = 20
 """A job whose server died goes on elsewhere after so long; one that cannot reach the database for so long has lost its
 jobs, and learns it."""
 PIECE_BYTES = 256 * 1024
-REMOVED_TOGETHER = 20
-"""Jobs a statement: their sound goes with them."""
+REMOVED_TOGETHER = 3
+"""Jobs a statement: their sound goes with them, and may be of hours."""
+TIDY_SECONDS = 1.0
+"""What cannot be removed in so long is left for the next time."""
 SCHEMA_LOCK = 0x7474735F
 
 # Made where tts_jobs is missing. A later version adds its columns there.
@@ -231,8 +234,10 @@ class PostgreSQLStore:
 
     def tidy(self) -> None:
         old = f"SELECT id FROM tts_jobs WHERE finished < {NOW} - %s LIMIT {REMOVED_TOGETHER} FOR UPDATE SKIP LOCKED"
-        while self._database.changed(f"DELETE FROM tts_jobs WHERE id IN ({old})", self._keep_seconds):
-            pass
+        end = time.monotonic() + TIDY_SECONDS
+        while time.monotonic() < end:
+            if not self._database.changed(f"DELETE FROM tts_jobs WHERE id IN ({old})", self._keep_seconds):
+                break
         left = """DELETE FROM tts_sound USING tts_jobs WHERE id = job AND
             (state NOT IN ('processing', 'completed') OR tts_sound.owner <> tts_jobs.owner)"""
         self._database.changed(left)
