@@ -178,7 +178,7 @@ class Dropping(socketserver.BaseRequestHandler):
                 TAKEN[data.split(b" ")[0].decode() + (" job" if b"async" in data else "")] += 1
 
 
-def test_a_job_that_may_be_accepted_is_not_asked_for_again(tmp_path: Path) -> None:
+def test_a_job_that_may_be_accepted_is_asked_for_again_only_with_a_key(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         ports = []
         for _ in range(2):
@@ -190,11 +190,15 @@ def test_a_job_that_may_be_accepted_is_not_asked_for_again(tmp_path: Path) -> No
         proxy.start()
         stack.callback(proxy.kill)
         TAKEN.clear()
-        for body in (SHORT, SHORT | {"async": True}):
-            refused = httpx.post(f"{proxy.address}/tts", content=json.dumps(body), timeout=60)
+        for body, key in (
+            (SHORT, {}),
+            (SHORT | {"async": True}, {}),
+            (SHORT | {"async": True}, {"idempotency-key": "1"}),
+        ):
+            refused = httpx.post(f"{proxy.address}/tts", content=json.dumps(body), headers=key, timeout=60)
             assert refused.status_code in (502, 503) and refused.headers["retry-after"]
             assert set(refused.json()["error"]) == {"message", "type", "param", "code"}
-        assert TAKEN == {"POST": 4, "POST job": 1}
+        assert TAKEN == {"POST": 4, "POST job": 1 + 4}, "one with a key is the same job wherever it is asked for"
 
 
 @pytest.mark.slow

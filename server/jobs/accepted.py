@@ -15,8 +15,11 @@ class KeyReused(ValueError):
 
 
 def digest(speech: Speech, priority: str) -> str:
-    """Of what was asked, before anything was settled: a seed that is drawn differs each time."""
-    return hashlib.sha256(json.dumps([asdict(speech), priority]).encode()).hexdigest()
+    """Of what was asked, before anything was settled: a seed that is drawn differs each time. Fields that a later
+    version adds do not change it."""
+    absent = asdict(Speech(speech.text))
+    asked = {name: value for name, value in asdict(speech).items() if name == "text" or value != absent[name]}
+    return hashlib.sha256(json.dumps([asked, priority], sort_keys=True).encode()).hexdigest()
 
 
 def same_request(job: Job, asked: str | None) -> Job:

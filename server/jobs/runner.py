@@ -89,10 +89,13 @@ class Jobs:
     async def accept(self, speech: Speech, priority: str, key: str | None = None) -> dict[str, object]:
         """On disk when this returns; once for each idempotency key. Raises what `TTS.planning` raises, KeyReused and
         JobStorageError."""
-        await self._stored(self._store.check)
+
+        def look() -> Job | None:
+            self._store.check()
+            return self._store.find_key(key) if key else None
+
         asked = digest(speech, priority) if key else None
-        known = await self._stored(self._store.find_key, key) if key else None
-        if known:
+        if known := await self._stored(look):
             return await self.status(same_request(known, asked).id)
         try:
             async with asyncio.timeout(PLAN_SECONDS):
