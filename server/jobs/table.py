@@ -77,12 +77,13 @@ class Table:
         self._folder_seen = self._folder_seen or self.folder.is_dir()
         if self._folder_seen and not self.folder.is_dir():
             raise JobStorageError("the outputs folder is gone")
+        seen = self._table_seen  # asked first: another thread may be making it
         with storage_errors():
             try:
                 size = self._file.stat().st_size
             except FileNotFoundError:
                 return False
-        if size == 0 and self._table_seen:
+        if size == 0 and seen:
             raise JobStorageError("the table of jobs is damaged: it is empty")
         return size > 0
 
