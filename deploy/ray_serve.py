@@ -25,8 +25,9 @@ RAY_SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     # Ray's own thread would put a queue without bound between a slow client and the model.
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    # The status waits for the first sound: what fails before it can be asked of another copy.
-    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response 503",
+    # The status waits for the first sound: what fails before it can be asked of another copy, if all of it was there
+    # when it was sent on. Ray has no setting for that: it is a second line of the proxy's configuration.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response 503\n    option http-buffer-request",
     "RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S": "310",
     "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",
     # A copy that is to end takes requests for so long; then they are asked of another, and listeners have the rest.

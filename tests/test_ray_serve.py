@@ -2,14 +2,17 @@
 
 import concurrent.futures
 import contextlib
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -155,6 +158,17 @@ class Asking:
         print(f"{sum(len(replies.result()) for replies in self._replies)} short requests, none lost")
 
 
+def ask_slowly(address: str, wanted: dict[str, Any]) -> httpx.Response:
+    """The body comes after the head, as from every client that writes them one by one."""
+    body = json.dumps(wanted).encode()
+
+    def later() -> Iterator[bytes]:
+        time.sleep(0.2)
+        yield body
+
+    return httpx.post(f"{address}/tts", content=later(), headers={"content-length": str(len(body))}, timeout=120)
+
+
 def are_two_others(cluster: Cluster, before: set[int]) -> bool:
     return len(cluster.ports()) == 2 and not before & {one.pid for one in cluster.copies()}
 
@@ -164,7 +178,7 @@ def test_whoever_has_no_sound_yet_is_served_whole_when_a_copy_ends(cluster: Clus
     """And no short request is lost, and soon there are two again."""
     whole = ask(cluster.address, WAITING).content
     with Asking(cluster.address), concurrent.futures.ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(ask, cluster.address, WAITING) for _ in range(4)]
+        waiting = [pool.submit(way, cluster.address, WAITING) for way in (ask, ask_slowly) * 2]
         wait_until(lambda: min(map(queue, cluster.ports())) >= 2, 30)
         doomed = cluster.copies()[0]
         doomed.send_signal(how)
