@@ -18,9 +18,10 @@ test: .venv/test .venv/node lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not timing"
 	$(BIN)/python -m pytest -m "timing and not slow"
 
-# The long forms: minutes each.
+# The long forms: minutes each; again two at a time, then alone.
 soak: .venv/test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not timing"
+	$(BIN)/python -m pytest -m "slow and timing"
 
 # Voice agents as clients: 0.8 GB, in an environment of their own.
 clients-test: .venv/test build/clients/installed

@@ -75,6 +75,7 @@ def test_what_is_cut_again_is_still_all_of_the_text(tts: tts_core.TTS) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.timing
 def test_planning_lets_the_loop_go_on(tts: tts_core.TTS, kind: str) -> None:
     """20 000 combining marks held it for 0.6 s. The best of three: another process may have had the processor."""
     text = (TEXTS[kind] * (20_000 // len(TEXTS[kind]) + 1))[:20_000]

@@ -202,6 +202,7 @@ def test_a_job_that_may_be_accepted_is_asked_for_again_only_with_a_key(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_the_first_byte_comes_a_millisecond_later_at_most(tmp_path: Path) -> None:
     pair = Pair(tmp_path)
     pair.start()

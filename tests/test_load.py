@@ -68,6 +68,7 @@ def test_a_job_hardly_delays_a_listener(client: httpx.Client) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.timing
 def test_a_job_hardly_delays_a_listener_where_chunk_turns_do(tmp_path: Path) -> None:
     ratios = {}
     for name, app in (("steps", "app:app"), ("chunks", "tests.chunk_turns_app:app")):
@@ -242,6 +243,7 @@ def test_an_hour_streams_in_flat_memory(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.timing
 def test_health_never_waits_longer_than_a_step(server: str) -> None:
     """Among four listeners, a job and plans of 20 000 characters."""
     with concurrent.futures.ThreadPoolExecutor(6) as pool, httpx.Client(base_url=server, timeout=120) as client:

@@ -315,6 +315,7 @@ def test_a_key_is_asked_for_and_sent(browser: Browser, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_a_minute_is_heard_without_a_gap_while_a_job_runs(visitor: Visitor, own: Server) -> None:
     job = httpx.post(f"{own.address}/tts", json={"text": LONG * 20, "async": True}).json()["request_id"]
     page = visitor.open()

@@ -253,6 +253,7 @@ def test_what_is_no_websocket_and_what_asks_by_query_is_told(quick: str) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timing
 def test_the_first_sound_comes_as_soon_as_by_post(server: str) -> None:
     """From the piece that ends the first clause on, paired with the clause by POST, one after the other."""
     clause, ratios = "Good evening to all of you,", []
