@@ -34,7 +34,7 @@ FIGURES: dict[str, object] = {}
 """What long tests measured: the last line of `make soak`."""
 
 
-LONGEST = {"test_train", "test_jobs_chaos", "test_load", "test_busy_machine", "test_voice"}
+LONGEST = {"test_jobs_chaos", "test_load", "test_busy_machine", "test_voice"}
 """Files of few tests that take long. They go first, or one processor would wait for the other at the end."""
 
 

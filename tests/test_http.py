@@ -91,7 +91,7 @@ def test_true_lengths_with_upstreams_rule(tokenizer: str, tmp_path: Path) -> Non
         serving(tmp_path / "log", TTS_MODEL=str(model)) as address,
         httpx.Client(base_url=address, timeout=120) as client,
     ):
-        for _ in range(60):
+        for _ in range(30):
             asked = {"text": random_text(draw, 2000), "steps": 1, "cfg_strength": 0}
             assert_spoken_truly(client.post("/tts", json=asked))
 

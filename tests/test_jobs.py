@@ -266,7 +266,7 @@ def killed_at_random(folder: Path, kills: int, count: int, seed: int) -> None:
 
 
 def test_no_accepted_job_is_lost_or_changed_by_kills(tmp_path: Path) -> None:
-    killed_at_random(tmp_path, kills=4, count=6, seed=1)
+    killed_at_random(tmp_path, kills=3, count=5, seed=1)
 
 
 @pytest.mark.slow

@@ -242,7 +242,7 @@ def test_a_result_that_goes_while_it_is_downloaded_comes_whole(tmp_path: Path, h
     server = Server(tmp_path / "log")
     server.start()
     with httpx.Client(base_url=server.address, timeout=60) as client:
-        job = ask_later(client, LONG * 60, steps=1)
+        job = ask_later(client, LONG * 30, steps=1)
         assert finished(client, job, 120)["status"] == "completed"
         whole = (tmp_path / "outputs" / f"{job}.wav").read_bytes()
         host = urlsplit(server.address)

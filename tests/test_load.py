@@ -161,7 +161,7 @@ def leave_again_and_again(address: str, client: httpx.Client, times: int, seed: 
 def test_whoever_leaves_leaves_nothing_behind(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address, timeout=60) as client:
         idle = statistics.median(first_sound(client) for _ in range(5))
-        growth, after = leave_again_and_again(address, client, 24, seed=1)
+        growth, after = leave_again_and_again(address, client, 14, seed=1)
     assert growth < 0.05, f"memory grew by {growth:.1%}"
     assert after < 1.2 * idle + 0.05, f"the next first sound came after {after:.3f} s, {idle:.3f} s when idle"
 
@@ -193,7 +193,7 @@ def grown(address: str, requests: int, settled: int) -> tuple[float, float]:
 def test_requests_leave_no_memory_and_no_files(tmp_path: Path) -> None:
     """Settled when each of the 97 texts was spoken once: the products' library keeps kernels for each length."""
     with serving(tmp_path / "log") as address:
-        growth, files = grown(address, 200, 140)
+        growth, files = grown(address, 150, 110)
     assert growth < 0.02 and files <= 0, f"memory grew by {growth:.1%}, files by {files}"
 
 

@@ -75,6 +75,7 @@ def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @needs_teachers
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus: Path, tmp_path: Path) -> None:
     def start(out: Path) -> subprocess.Popen[bytes]:
