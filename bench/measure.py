@@ -52,7 +52,7 @@ class Scale:
 
 FULL = {
     "weightless": Scale(visits=30, rounds=4, slow_visits=3, slow_rounds=12),
-    "embedded": Scale(visits=2, rounds=3, slow_visits=2, slow_rounds=3, listeners=16),
+    "embedded": Scale(visits=2, rounds=3, slow_visits=2, slow_rounds=3, listeners=32),
 }
 QUICK = {
     "weightless": Scale(visits=6, rounds=6, slow_visits=2, slow_rounds=16),
