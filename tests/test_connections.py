@@ -301,6 +301,7 @@ def test_whoever_leaves_in_whatever_way_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.timing
 def test_two_hundred_rounds_of_leaving_leave_nothing(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address:
         growth, settled = leave_in_many_ways(address, 200, seed=4)
