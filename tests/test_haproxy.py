@@ -11,14 +11,14 @@ import socketserver
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from conftest import ROOT, Server
+from conftest import ROOT, Server, wait_until
 
 from bench.launcher import Command
 from bench.rivals import WEIGHTLESS
@@ -72,13 +72,6 @@ def haproxy(folder: Path, ports: list[int]) -> Command:
         return ["haproxy", "-f", str(folder / "haproxy.cfg")]
 
     return command
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def waiting_for(server: Server) -> int:

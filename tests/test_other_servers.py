@@ -1,6 +1,7 @@
 """Under a server that is not uvicorn alone, and behind proxies: the state, who left, the request's id."""
 
 import contextlib
+import functools
 import http.client
 import json
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import ROOT, Server
+from conftest import ROOT, Server, wait_until
 
 from bench.rivals import WEIGHTLESS
 
@@ -80,15 +81,20 @@ def test_who_leaves_is_counted_by_what_was_owed(
     assert (spared > 0) == spares
 
 
+def logged(running: Server, line: str) -> bool:
+    return line in running.log
+
+
 def test_an_id_from_outside_is_ours_where_it_is_fit_to_be_logged(running: Server, client: httpx.Client) -> None:
     for given in ("6f1c-a.b:c/9=", "x" * 128):
         reply = client.post("/tts", json={"text": "One."}, headers={"x-request-id": given})
         assert reply.headers.get_list("x-request-id") == [given]
-        assert f"{given} completed" in running.log
+        wait_until(functools.partial(logged, running, f"{given} completed"))
     for odd in ("x" * 129, "two words", "a\tb", "é", ""):
         reply = client.post("/tts", json={"text": "One."}, headers={b"x-request-id": odd.encode()})
         (own,) = reply.headers.get_list("x-request-id")
-        assert re.fullmatch("[0-9a-f]{12}", own) and f"{own} completed" in running.log
+        assert re.fullmatch("[0-9a-f]{12}", own)
+        wait_until(functools.partial(logged, running, f"{own} completed"))
     assert "x" * 129 not in running.log
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from conftest import ROOT, Server
-from test_haproxy import LONG, SHORT, ask, wait_until
+from conftest import ROOT, Server, wait_until
+from test_haproxy import LONG, SHORT, ask
 
 RAY = ROOT / "build" / "ray" / "bin" / "python"
 pytestmark = [

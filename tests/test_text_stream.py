@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import FIGURES, serving
+from conftest import FIGURES, serving, wait_until
 from streams import listen, open_stream, posted, say
 
 TEXT = (
@@ -238,8 +238,9 @@ def test_an_utterance_is_counted_and_logged_without_its_text(quick: str, log: Pa
         say(stream, HOW | {"text": "Tell nobody about this. "}, {"text": "Nobody!", "end": True})
         listen(stream)
     assert stats(quick)["completed_requests"] == before + 1
-    line = re.search(r"\w+ completed voice=default characters=31 audio=\S+s first=\d+ms rtf=\S+", log.read_text())
-    assert line and "obody" not in log.read_text()
+    line = re.compile(r"\w+ completed voice=default characters=31 audio=\S+s first=\d+ms rtf=\S+")
+    wait_until(lambda: line.search(log.read_text()) is not None)
+    assert "obody" not in log.read_text()
 
 
 def test_what_is_no_websocket_and_what_asks_by_query_is_told(quick: str) -> None:
