@@ -18,7 +18,7 @@ from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
 from engine.device import round_up_frames
-from engine.stepping import run_to_end, wait_for_event
+from engine.stepping import run_to_end, wait_for_event, works_behind
 from engine.weights import Read
 from speech.audio import MEL_BANDS
 
@@ -85,7 +85,7 @@ class Sampler:
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
         self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
-        self._graphs = Graphs(self._captured_step) if device.type == "cuda" else None
+        self._graphs = Graphs(self._captured_step) if works_behind(device) else None
 
     @classmethod
     def loading(

@@ -18,6 +18,11 @@ def run_to_end(work: Generator[None, None, Result]) -> Result:
             return result
 
 
+def works_behind(place: torch.device) -> bool:
+    """Whether what is asked of it is queued, and done while the program goes on: then there are graphs and events."""
+    return place.type == "cuda"
+
+
 def wait_for_event(event: torch.cuda.Event | None) -> Generator[None, None, None]:
     """Yields until a CUDA device has come to the event: who waits so holds up nobody else."""
     while event and not event.query():  # type: ignore[no-untyped-call]
@@ -26,7 +31,7 @@ def wait_for_event(event: torch.cuda.Event | None) -> Generator[None, None, None
 
 def to_host(values: torch.Tensor) -> Generator[None, None, torch.Tensor]:
     """The same on the host. Yields until a CUDA device has made them."""
-    if values.device.type != "cuda":
+    if not works_behind(values.device):
         return values.cpu()
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)

@@ -84,19 +84,14 @@ def test_same_mel_as_upstream(name: str, kind: str, frames: int, steps: int) -> 
         assert likeness >= 0.9995, f"{name} {kind} {frames} frames in bf16: cosine {likeness:.5f}"
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("dtype,least", [(torch.float16, 0.9995), (torch.float32, 0.99999)])
-@torch.inference_mode()
-def test_one_graph_serves_two_speeches_in_turns(dtype: torch.dtype, least: float) -> None:
-    cases = [Case("v1", "char", frames, 7) for frames in (163, 190)]  # both are rounded up to 192
-    sampler = cases[0].sampler(dtype, "cuda")
-    running = {case: case.solving(sampler) for case in cases}
+def in_turns(sampler: Sampler, cases: list[Case]) -> list[float]:
+    """How like upstream's each mel is, when all are solved step by step in turns."""
+    running, likeness = {case: case.solving(sampler) for case in cases}, []
     while running:
         for case in list(running):
             try:
                 next(running[case])
             except StopIteration as end:
-                assert case.likeness(end.value) >= least
+                likeness.append(case.likeness(end.value))
                 del running[case]
-    assert sampler._graphs and all(sampler._graphs._kept.values()), "a graph could not be captured"
+    return likeness

@@ -1,0 +1,78 @@
+"""The ways that only a CUDA device takes, on the processor: types, shapes, copies and turns, not speed."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import held, small_checkpoint
+from cuda_on_cpu import play_cuda
+from test_parity import Case, in_turns
+
+import tts_core
+from engine import checkpoint, device
+from engine.sampler import Sampler
+from engine.stepping import run_to_end
+from speech.request import Speech
+
+
+@pytest.fixture(autouse=True)
+def played_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    play_cuda(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "name,dtype,least",
+    [
+        ("v1", torch.float16, 0.9995),
+        ("v0", torch.float16, 0.9995),
+        ("qk_norm", torch.bfloat16, 0.9995),
+        ("upsampled", torch.float32, 0.999999),
+    ],
+)
+@torch.inference_mode()
+def test_one_graph_serves_two_speeches_in_turns(
+    name: str, dtype: torch.dtype, least: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "engine.cuda_graphs")
+    cases = [Case(name, "char", frames, 3) for frames in (163, 190)]  # both are rounded up to 192
+    sampler = cases[0].sampler(dtype)
+    left = cases[0].solving(sampler)
+    next(left), next(left)  # who leaves midway has left its state in the graph
+    left.close()
+    likeness = in_turns(sampler, cases)
+    assert min(likeness) >= least
+    assert not caplog.messages
+
+
+@torch.inference_mode()
+def test_a_step_that_cannot_be_captured_is_made_without_a_graph(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    case = Case("v1", "char", 100, 2)
+    sampler = case.sampler(torch.float32)
+    step = sampler._captured_step
+
+    def asking(*inputs: torch.Tensor) -> None:
+        assert inputs[0].isfinite().all()
+        step(*inputs)
+
+    monkeypatch.setattr(sampler._graphs, "_work", asking)
+    assert case.difference(run_to_end(case.solving(sampler))) <= 1e-3
+    assert "no CUDA graph" in caplog.text and "asked for its value" in caplog.text
+
+
+def test_a_chunk_that_overflows_in_fp16_is_made_again_in_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its samples come by a pinned copy and an event; then those of fp32."""
+    folder = small_checkpoint(tmp_path / "small")
+    monkeypatch.setattr(device, "choose", lambda on: device.Device(torch.device("cpu"), torch.float16, "played"))
+    tts = tts_core.TTS(folder)
+    plan = tts.plan(Speech("Hello there.", seed=1, steps=2))
+    half = np.concatenate(list(tts.samples(plan)))
+    weights = checkpoint.read_weights(folder / "model.safetensors")
+    overflowing = held(weights | {"proj_out.bias": torch.full((100,), 1e6)})
+    tts._sampler = Sampler(tts._sampler.arch, overflowing, torch.device("cpu"), torch.float16)
+    rescued = np.concatenate(list(tts.samples(plan)))
+    assert len(half) == len(rescued) == plan.samples
+    assert np.corrcoef(half, rescued)[0, 1] >= 0.999
