@@ -3,6 +3,7 @@ HTTP.
 
 Try: python -m bench.engine         (some minutes; nothing else should be running)
      python -m bench.engine --base  (with F5TTS_v1_Base's shape and random weights: cost does not depend on values)
+     python -m bench.engine --quick (on a GPU, that shape alone at four sizes: under a minute)
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,16 @@ from rich.progress import track
 from rich.table import Table
 
 import tts_core
-from bench.engine_ways import base_folder, flops, launches_per_step, matmul_peak, seconds_of, solved, upstream_model
+from bench.engine_ways import (
+    base_folder,
+    flops,
+    launches_per_step,
+    matmul_peak,
+    profiled,
+    seconds_of,
+    solved,
+    upstream_model,
+)
 from engine import checkpoint, device
 from engine.checkpoint import read_weights
 from engine.sampler import Sampler
@@ -37,6 +48,8 @@ from speech.request import Speech
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 REFERENCE_FRAMES = 200
+QUICK = [(300, 7), (1000, 7), (1000, 16), (2000, 7)]
+"""Frames and steps."""
 TEXT = "The library opens at nine and closes late on Friday, but nobody"
 """One chunk of it is timed as a whole, reference to samples."""
 
@@ -53,16 +66,18 @@ class Contest:
 
     def __init__(self, folder: Path, place: torch.device):
         self.place, self.loaded = place, checkpoint.load(str(folder))
-        dtypes = {torch.float32, device.choose(str(place)).dtype}
+        cuda = place.type == "cuda"
+        dtypes = {torch.float32, device.choose(str(place)).dtype} | ({torch.bfloat16} if cuda else set())
         # On a GPU upstream's own choice is half precision.
         self._upstreams = {
             dtype: upstream_model(folder, place, dtype)
-            for dtype in ([torch.float32, torch.float16] if place.type == "cuda" else [torch.float32])
+            for dtype in ([torch.float32, torch.float16] if cuda else [torch.float32])
         }
         self._samplers = {
             dtype: Sampler(self.loaded.arch, partial(read_weights, self.loaded.weights), place, dtype)
             for dtype in sorted(dtypes, key=str, reverse=True)
         }
+        self._launches: dict[str, int] = {}
         self._peaks = {dtype: matmul_peak(place, dtype) for dtype in self._samplers}
 
     def ways(self, frames: int, steps: int) -> dict[str, Way]:
@@ -118,7 +133,9 @@ class Contest:
                     statistics.median(a / b for a, b in zip(theirs_took, times[name], strict=True)), 2
                 ),
             }
-            rows.append(row | self._shares(way.dtype, frames, steps, took) | self._looked_at(way, steps, expected))
+            rows.append(
+                row | self._shares(way.dtype, frames, steps, took) | self._looked_at(name, way, steps, expected)
+            )
         return rows
 
     def _shares(self, dtype: torch.dtype, frames: int, steps: int, took: float) -> dict[str, float]:
@@ -128,15 +145,18 @@ class Contest:
             "of fp32 peak": round(rate / self._peaks[torch.float32], 3),
         }
 
-    def _looked_at(self, way: Way, steps: int, expected: torch.Tensor) -> dict[str, float | None]:
+    def _looked_at(self, name: str, way: Way, steps: int, expected: torch.Tensor) -> dict[str, float | None]:
         """Launches, memory, and how far its mel lies from `expected`."""
         cuda = self.place.type == "cuda"
         if cuda:
             torch.cuda.reset_peak_memory_stats()
         mel = way.work()[REFERENCE_FRAMES:].float().cpu()
+        peak = round(torch.cuda.max_memory_allocated() / 1e6) if cuda else None
+        if cuda and name not in self._launches:  # as many for each length
+            self._launches[name] = round(launches_per_step(profiled(way.work), steps))
         return {
-            "launches per step": round(launches_per_step(way.work, steps)) if cuda else None,
-            "peak MB": round(torch.cuda.max_memory_allocated() / 1e6) if cuda else None,
+            "launches per step": self._launches.get(name),
+            "peak MB": peak,
             "mel difference": round(float((mel - expected).abs().max()), 5),
             "mel cosine": round(
                 torch.cosine_similarity(mel.flatten().double(), expected.flatten().double(), dim=0).item(), 6
@@ -144,12 +164,9 @@ class Contest:
         }
 
 
-def rows_of(
-    folder: Path, place: torch.device, lengths: list[int], step_counts: list[int], rounds: int
-) -> list[dict[str, Any]]:
-    """One row for each way, length and number of steps."""
+def rows_of(folder: Path, place: torch.device, sizes: list[tuple[int, int]], rounds: int) -> list[dict[str, Any]]:
+    """One row for each way, and each (frames, steps)."""
     contest = Contest(folder, place)
-    sizes = [(frames, steps) for frames in lengths for steps in step_counts]
     here = track(sizes, description=contest.loaded.name, console=Console(stderr=True))
     return [row for frames, steps in here for row in contest.rows(frames, steps, rounds)]
 
@@ -255,6 +272,7 @@ def main() -> None:
     options.add_argument("--device", default="auto")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--base", action="store_true", help="F5TTS_v1_Base's shape too: minutes on a CPU")
+    options.add_argument("--quick", action="store_true", help="that shape alone, at few sizes")
     options.add_argument("--memory", help=argparse.SUPPRESS)
     options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     chosen = options.parse_args()
@@ -264,27 +282,26 @@ def main() -> None:
         return
     on = device.choose(chosen.device)
     cpu = on.place.type == "cpu"
-    rows = rows_of(tts_core.EMBEDDED_MODEL, on.place, [300, 500, 700, 1000], [7, 16, 32], chosen.rounds)
+    rows = []
+    if not chosen.quick:
+        rows = rows_of(
+            tts_core.EMBEDDED_MODEL, on.place, list(product([300, 500, 700, 1000], [7, 16, 32])), chosen.rounds
+        )
     result: dict[str, Any] = {
         "device": on.reason,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),
     }
-    if cpu:
+    if cpu and not chosen.quick:
         result["whole chunk, embedded model"] = whole_chunk(tts_core.EMBEDDED_MODEL, 3 * chosen.rounds)
-    if chosen.base or not cpu:
+    if chosen.base or chosen.quick or not cpu:
         with tempfile.TemporaryDirectory() as folder:
-            base = base_folder(Path(folder) / "base")
+            base = base_folder(Path(folder) / "base", on.place)
             # On a CPU a step of the base model takes seconds, and longer ones say nothing more.
-            rows += rows_of(
-                base,
-                on.place,
-                [300] if cpu else [300, 700, 1000, 2000],
-                [7] if cpu else [7, 16, 32],
-                2 if cpu else chosen.rounds,
-            )
-            if cpu:
+            sizes = [(300, 7)] if cpu else QUICK if chosen.quick else list(product([300, 700, 1000, 2000], [7, 16, 32]))
+            rows += rows_of(base, on.place, sizes, 2 if cpu else chosen.rounds)
+            if cpu and not chosen.quick:
                 result["base model, MB"] = {
                     way: memory_of(base, way)
                     for way in dict.fromkeys(("upstream", "float32", str(on.dtype).removeprefix("torch.")))

@@ -1,8 +1,6 @@
 """The two ways to solve, upstream's and ours, with the same weights; a checkpoint of the base model's shape; what a
 machine could do at most. Knows no tables."""
 
-import contextlib
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +12,12 @@ from safetensors.torch import save_file
 
 import tts_core
 from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch
-from engine.checkpoint import PRESETS
+from engine.checkpoint import PRESETS, UNREAD, read_vocab, read_weights
 from engine.sampler import Sampler
 from engine.stepping import run_to_end
 from speech import audio
+
+CPU = torch.device("cpu")
 
 
 def flops(arch: Arch, frames: int, passes: int) -> float:
@@ -45,32 +45,37 @@ def matmul_peak(place: torch.device, dtype: torch.dtype) -> float:
 
 
 def upstream_model(folder: Path, place: torch.device, dtype: torch.dtype = torch.float32) -> Any:
-    from f5_tts.infer.utils_infer import load_model
-    from f5_tts.model import DiT
+    """Upstream's own classes with a folder's weights; its loader imports seconds of what only its command needs."""
+    from f5_tts.model import CFM, DiT
 
     arch = yaml.safe_load((folder / "config.yaml").read_text())["model"]["arch"]
-    with contextlib.redirect_stdout(sys.stderr):
-        return load_model(
-            DiT, arch, str(folder / "model.safetensors"), vocab_file=str(folder / "vocab.txt"), device=str(place)
-        ).to(dtype)
+    vocab = {token: i for i, token in enumerate(read_vocab(folder / "vocab.txt"))}
+    with place:
+        model = CFM(DiT(**arch, text_num_embeds=len(vocab), mel_dim=audio.MEL_BANDS), vocab_char_map=vocab)
+    weights = read_weights(folder / "model.safetensors", lambda name: name not in UNREAD)
+    missing, _ = model.transformer.load_state_dict(weights, strict=False)
+    assert set(missing) <= UNREAD, missing
+    return model.to(place, dtype).eval()
 
 
-def base_folder(folder: Path) -> Path:
-    """A checkpoint of F5TTS_v1_Base's shape with random weights."""
+def base_folder(folder: Path, place: torch.device = CPU) -> Path:
+    """A checkpoint of F5TTS_v1_Base's shape with random weights, drawn on `place`: a GPU takes no time for it."""
     from f5_tts.model.backbones.dit import DiT
 
     arch = PRESETS["F5TTS_v1_Base"].arch
     names = ("dim", "depth", "heads", "ff_mult", "text_dim", "conv_layers", "text_mask_padding", "pe_attn_head")
     shape = {name: getattr(arch, name) for name in names}
-    vocab = [" ", *(chr(0x4E00 + i) for i in range(2544))]
+    letters = [chr(code) for code in range(0x20, 0x7F)]
+    vocab = [*letters, *(chr(0x4E00 + i) for i in range(2545 - len(letters)))]
     torch.manual_seed(1)
-    model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=audio.MEL_BANDS)
+    with place:
+        model = DiT(**shape, text_num_embeds=len(vocab), mel_dim=audio.MEL_BANDS)
     for weight in model.parameters():  # upstream starts some at zero, where arithmetic may be quicker
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
-        {f"ema_model.transformer.{k}": v.detach().contiguous().clone() for k, v in model.state_dict().items()},
+        {f"ema_model.transformer.{k}": v.detach().cpu().contiguous().clone() for k, v in model.state_dict().items()},
         folder / "model.safetensors",
     )
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocab), encoding="utf-8")
@@ -90,16 +95,18 @@ def solved(
     return run_to_end(sampler.solve(reference, tokens, noise, steps, guidance))
 
 
-def launches_per_step(work: Callable[[], object], steps: int) -> float:
-    """Times that the processor asks the device for something in one solver step: kernels, graphs, copies."""
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
-    ) as profile:
+def profiled(work: Callable[[], object]) -> Any:
+    """What the processor asked for and the device did meanwhile."""
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
         work()
+    return profile.key_averages()
+
+
+def launches_per_step(events: Any, steps: int) -> float:
+    """Times that the processor asks the device for something in one solver step: kernels, graphs, copies."""
     asked = ("Launch", "MemcpyAsync", "MemsetAsync")
     launches = sum(
-        event.count
-        for event in profile.key_averages()
-        if event.key.startswith("cu") and any(word in event.key for word in asked)
+        event.count for event in events if event.key.startswith("cu") and any(word in event.key for word in asked)
     )
     return float(launches) / steps

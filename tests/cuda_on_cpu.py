@@ -10,14 +10,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine import cuda_graphs, sampler, stepping
+from engine import sampler, stepping
 
 
-class Recording(TorchDispatchMode):
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A graph: each operation on tensors while it is entered, and where its results went."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._done: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Any]]] = []
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -73,6 +73,6 @@ def play_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         "Event": Event,
     }
     for name, one in played.items():
-        monkeypatch.setattr(cuda_graphs.torch.cuda, name, one)
+        monkeypatch.setattr(torch.cuda, name, one)
     empty = torch.empty
-    monkeypatch.setattr(stepping.torch, "empty", lambda *shape, pin_memory=False, **how: empty(*shape, **how))
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **how: empty(*shape, **how))

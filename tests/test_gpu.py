@@ -95,13 +95,13 @@ def test_the_first_request_waits_little_for_its_graph(tmp_path: Path) -> None:
 
 def test_a_server_on_the_device_speaks_the_same_speech(tmp_path: Path) -> None:
     folder = small_checkpoint(tmp_path / "small")
-    asked = {"text": "Hello there. The library opens at nine.", "seed": 1}
+    text, seed = "Hello there. The library opens at nine.", 1
     with serving(tmp_path / "log", TTS_MODEL=str(folder), TTS_DEVICE="cuda") as address:
-        sound = httpx.post(f"{address}/tts", json=asked, timeout=60).content
+        sound = httpx.post(f"{address}/tts", json={"text": text, "seed": seed}, timeout=60).content
         health = httpx.get(f"{address}/health").json()
     assert health["device"].startswith("cuda")
     heard, rate = soundfile.read(io.BytesIO(sound), dtype="float32")
     plain = tts_core.TTS(folder, on="cpu")
-    expected = np.concatenate(list(plain.samples(plain.plan(Speech(**asked)))))
+    expected = np.concatenate(list(plain.samples(plain.plan(Speech(text, seed=seed)))))
     assert rate == 24_000 and len(heard) == len(expected)
     assert np.corrcoef(heard, expected)[0, 1] >= 0.999
