@@ -11,6 +11,7 @@ from cuda_on_cpu import play_cuda
 from test_parity import Case, in_turns
 
 import tts_core
+from bench.engine import REFERENCE_FRAMES, Contest
 from engine import checkpoint, device
 from engine.sampler import Sampler
 from engine.stepping import run_to_end
@@ -76,3 +77,13 @@ def test_a_chunk_that_overflows_in_fp16_is_made_again_in_fp32(tmp_path: Path, mo
     rescued = np.concatenate(list(tts.samples(plan)))
     assert len(half) == len(rescued) == plan.samples
     assert np.corrcoef(half, rescued)[0, 1] >= 0.999
+
+
+@torch.inference_mode()
+def test_the_bench_compares_mels_of_the_same_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contest, seeded = Contest(small_checkpoint(tmp_path / "small"), torch.device("cpu")), torch.manual_seed
+    # A GPU's numbers of a seed are not those of the processor's generator.
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: seeded(seed + 1))
+    expected, *mels = [way.work()[REFERENCE_FRAMES:].flatten() for way in contest.ways(230, 2).values()]
+    for mel in mels:
+        assert torch.cosine_similarity(mel, expected, dim=0) >= 0.9995
