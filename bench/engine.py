@@ -303,7 +303,9 @@ def main() -> None:
         "device": on.reason,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "machine": platform.processor() or platform.machine(),
+        "machine": torch.cuda.get_device_name(on.place)
+        if on.place.type == "cuda"
+        else platform.processor() or platform.machine(),
     }
     if cpu and not chosen.quick:
         result["whole chunk, embedded model"] = whole_chunk(tts_core.EMBEDDED_MODEL, 3 * chosen.rounds)
