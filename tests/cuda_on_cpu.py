@@ -54,7 +54,7 @@ class Stream:
 
 
 @contextlib.contextmanager
-def _capture(graph: Recording, pool: object) -> Iterator[None]:
+def _capture(graph: Recording, pool: object = None) -> Iterator[None]:
     with graph:
         yield
 

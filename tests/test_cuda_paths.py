@@ -12,6 +12,8 @@ from test_parity import Case, in_turns
 
 import tts_core
 from bench.engine import REFERENCE_FRAMES, Contest
+from bench.engine_variants import step
+from bench.engine_variants.solving import ALL
 from engine import checkpoint, device
 from engine.sampler import Sampler
 from engine.stepping import run_to_end
@@ -87,3 +89,17 @@ def test_the_bench_compares_mels_of_the_same_noise(tmp_path: Path, monkeypatch: 
     expected, *mels = [way.work()[REFERENCE_FRAMES:].flatten() for way in contest.ways(230, 2).values()]
     for mel in mels:
         assert torch.cosine_similarity(mel, expected, dim=0) >= 0.9995
+
+
+@pytest.mark.parametrize("name", ["v1", "v0"])
+@torch.inference_mode()
+def test_what_the_bench_tries_makes_the_same_mels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two speeches in one forward, one padded to the other; our kernels and the packed attention need a device."""
+    monkeypatch.setattr(step, "works_behind", lambda place: True)
+    cases = [Case(name, "char", frames, 3) for frames in (130, 190)]
+    asked = [step.Asked(case.reference, case.ids, case.noise, 2.0) for case in cases]
+    sampler = step.VariantSampler(cases[0]._arch, held(cases[0]._weights), torch.device("cpu"), torch.float32)
+    for sampler.ways in (step.Ways(), ALL):
+        solve = sampler.solving(sampler.rows(asked[::-1]), 3)
+        for case, mel in zip(cases, solve(sampler.rows(asked)), strict=True):
+            assert case.difference(mel[: len(case.noise)]) <= 5e-3, sampler.ways
