@@ -13,12 +13,13 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TEXT_KERNEL, TIME_FREQUENCIES, Arch
+from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TIME_FREQUENCIES, Arch
 from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
 from engine.device import round_up_frames
 from engine.stepping import run_to_end, wait_for_event, works_behind
+from engine.text_embedding import TextEmbedding
 from engine.weights import Read
 from speech.audio import MEL_BANDS
 
@@ -79,6 +80,7 @@ class Sampler:
         ]
         self._position = [w.pop(name).to(device, dtype, copy=True) for name in position]
         self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
+        self._text = TextEmbedding(arch, self._w, device)
         into = self._w["input_embed.proj.weight"]
         self._from_x, self._from_cond, self._from_text = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
         self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
@@ -129,55 +131,6 @@ class Sampler:
             self._schedules[steps] = list(zip(blocks.to(self._stream_dtype), last.to(self._stream_dtype), strict=True))
         return self._schedules[steps]
 
-    def _text(self, tokens: torch.Tensor, frames: int, drop: bool) -> torch.Tensor:
-        """(padded, text_dim), as many as round_up_frames says.
-
-        What is beyond `frames` touches nothing before it, GRN's norm over all frames least of all."""
-        arch, padded = self.arch, round_up_frames(frames)
-        ids = F.pad(tokens[:frames] + 1, (0, max(0, padded - len(tokens[:frames]))))
-        filler = (ids == 0)[:, None] if arch.text_mask_padding else None
-        h = F.embedding(torch.zeros_like(ids) if drop else ids, self._w["text_embed.text_embed.weight"])
-        if arch.conv_layers:
-            h = self._text_blocks(h, frames, filler)
-        return self._upsampled(h, len(tokens[:frames]), frames) if arch.text_embedding_average_upsampling else h
-
-    def _text_blocks(self, h: torch.Tensor, frames: int, filler: torch.Tensor | None) -> torch.Tensor:
-        """Positions added, and the ConvNeXt blocks; rows of `filler` stay zero."""
-        arch, w, padded = self.arch, self._w, len(h)
-        h = h + _sinusoids(padded, arch.text_dim, self.device).to(h.dtype)
-        h[frames:] = 0
-        if filler is not None:
-            h = h.masked_fill(filler, 0)
-        for i in range(arch.conv_layers):
-            at = f"text_embed.text_blocks.{i}."
-            y = F.conv1d(
-                h.t()[None],
-                w[at + "dwconv.weight"],
-                w[at + "dwconv.bias"],
-                padding=TEXT_KERNEL // 2,
-                groups=arch.text_dim,
-            )[0].t()
-            y = F.layer_norm(y, (arch.text_dim,), w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
-            y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
-            y[frames:] = 0
-            spread = y.norm(dim=0, keepdim=True)
-            spread = spread / (spread.mean(dim=-1, keepdim=True) + 1e-6)
-            y = w[at + "grn.gamma"][0] * (y * spread) + w[at + "grn.beta"][0] + y
-            h = h + F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"])
-            h[frames:] = 0
-            if filler is not None:
-                h = h.masked_fill(filler, 0)
-        return h
-
-    def _upsampled(self, h: torch.Tensor, tokens: int, frames: int) -> torch.Tensor:
-        """The first `tokens` rows, each repeated; what does not divide evenly goes to the last ones."""
-        result = torch.zeros_like(h)
-        if tokens:
-            repeats = torch.full((tokens,), frames // tokens, device=h.device)
-            repeats[tokens - frames % tokens :] += 1
-            result[:frames] = h[:tokens].repeat_interleave(repeats, dim=0, output_size=frames)
-        return result
-
     def solve(
         self, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
     ) -> Generator[None, None, torch.Tensor]:
@@ -212,9 +165,11 @@ class Sampler:
         frames, padded = len(noise), round_up_frames(len(noise))
         cond = F.pad(reference.to(self._stream_dtype), (0, 0, 0, padded - len(reference)))
         bias = self._w["input_embed.proj.bias"]
-        passes = [F.linear(cond, self._from_cond, bias) + F.linear(self._text(tokens, frames, False), self._from_text)]
+        passes = [
+            F.linear(cond, self._from_cond, bias) + F.linear(self._text(tokens, frames, drop=False), self._from_text)
+        ]
         if guidance:
-            passes.append(F.linear(self._text(tokens, frames, True), self._from_text, bias))
+            passes.append(F.linear(self._text(tokens, frames, drop=True), self._from_text, bias))
         angle = torch.arange(padded, device=self.device).float()[:, None] * self._inverse_freq
         there = torch.arange(padded, device=self.device) < frames
         later = torch.empty(0, device=self.device)
@@ -309,10 +264,3 @@ def _apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: in
     a, b = turned.chunk(2, dim=-1)
     turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
     return turned if plain is None else torch.cat([turned, plain], dim=1)
-
-
-def _sinusoids(frames: int, dim: int, device: torch.device) -> torch.Tensor:
-    """(frames, dim): cosines, then sines, of position over 10000^(2i/dim)."""
-    freq = 1.0 / (10_000 ** (torch.arange(0, dim, 2, device=device)[: dim // 2].float() / dim))
-    angle = torch.outer(torch.arange(frames, device=device).float(), freq)
-    return torch.cat([angle.cos(), angle.sin()], dim=-1)
