@@ -3,7 +3,7 @@ HTTP.
 
 Try: python -m bench.engine         (some minutes; nothing else should be running)
      python -m bench.engine --base  (with F5TTS_v1_Base's shape and random weights: cost does not depend on values)
-     python -m bench.engine --quick (on a GPU, that shape alone at four sizes: under a minute)
+     python -m bench.engine --quick (on a GPU, that shape alone at four sizes: a minute or two)
 """
 
 import argparse
