@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from engine.arch import HEAD_DIM, Arch
+from engine.linear import packed
 from engine.weights import Read
 
 
@@ -15,7 +16,8 @@ def is_adaln(name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A transformer block's weights, fused: q's rows scaled, both q's and k's in the order that rope wants."""
+    """A transformer block's weights, fused: q's rows scaled, both q's and k's in the order that rope wants; matrices as
+    `linear` reads them."""
 
     qkv: torch.Tensor  # (3 * dim, dim)
     qkv_bias: torch.Tensor
@@ -46,13 +48,13 @@ def read_block(arch: Arch, read: Read, number: int, device: torch.device, dtype:
         return torch.cat([q[rows] if norm else q[rows] * scale, k[rows], v])
 
     return Block(
-        qkv=joined("weight"),
+        qkv=packed(joined("weight")),
         qkv_bias=joined("bias"),
-        out=taken("attn.to_out.0.weight"),
+        out=packed(taken("attn.to_out.0.weight")),
         out_bias=taken("attn.to_out.0.bias"),
-        up=taken("ff.ff.0.0.weight"),
+        up=packed(taken("ff.ff.0.0.weight")),
         up_bias=taken("ff.ff.0.0.bias"),
-        down=taken("ff.ff.2.weight"),
+        down=packed(taken("ff.ff.2.weight")),
         down_bias=taken("ff.ff.2.bias"),
         q_norm=taken("attn.q_norm.weight")[order] * scale if norm else None,
         k_norm=taken("attn.k_norm.weight")[order] if norm else None,

@@ -18,6 +18,7 @@ from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
 from engine.device import round_up_frames
+from engine.linear import linear, linear_gelu
 from engine.stepping import run_to_end, wait_for_event, works_behind
 from engine.text_embedding import TextEmbedding
 from engine.weights import Read
@@ -227,23 +228,26 @@ class Sampler:
         else:
             attn_bias = inputs.attn_bias.expand(len(q), 1, len(inputs.attn_bias), -1)
             y = F.scaled_dot_product_attention(q, k, v, attn_bias, scale=1.0)
-        y = F.linear(y.transpose(1, 2).flatten(2), block.out, block.out_bias)
+        y = linear(y.transpose(1, 2).flatten(2), block.out, block.out_bias)
         h = torch.addcmul(h, gate, y.to(h.dtype))
         y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
-        y = F.gelu(F.linear(y, block.up, block.up_bias), approximate="tanh")
-        return torch.addcmul(h, ff_gate, F.linear(y, block.down, block.down_bias).to(h.dtype))
+        y = linear_gelu(y, block.up, block.up_bias, "tanh")
+        return torch.addcmul(h, ff_gate, linear(y, block.down, block.down_bias).to(h.dtype))
 
     def _qkv(
         self, y: torch.Tensor, block: Block, inputs: StepInputs
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(count, heads, padded, HEAD_DIM) each, q scaled."""
         count, padded, _ = y.shape
-        fused = F.linear(y, block.qkv, block.qkv_bias)
-        q, k, v = fused.view(count, padded, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
-        if block.q_norm is not None and block.k_norm is not None:
-            q = F.rms_norm(q, (HEAD_DIM,), block.q_norm, 1e-6)
-            k = F.rms_norm(k, (HEAD_DIM,), block.k_norm, 1e-6)
+        fused = linear(y, block.qkv, block.qkv_bias)
+        qkv = fused.view(count, padded, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv
         heads = self.arch.pe_attn_head
+        if block.q_norm is None or block.k_norm is None:
+            q, k = _apply_rope(qkv[:2], inputs.cos, inputs.sin, heads)
+            return q, k, v
+        q = F.rms_norm(q, (HEAD_DIM,), block.q_norm, 1e-6)
+        k = F.rms_norm(k, (HEAD_DIM,), block.k_norm, 1e-6)
         return _apply_rope(q, inputs.cos, inputs.sin, heads), _apply_rope(k, inputs.cos, inputs.sin, heads), v
 
 
@@ -259,8 +263,13 @@ def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: 
 
 
 def _apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int | None) -> torch.Tensor:
-    """The first `heads`, or all, turned by their positions' angles."""
-    turned, plain = (x, None) if heads is None else (x[:, :heads], x[:, heads:])
-    a, b = turned.chunk(2, dim=-1)
-    turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
-    return turned if plain is None else torch.cat([turned, plain], dim=1)
+    """(…, heads, padded, HEAD_DIM), in that order in memory: the first `heads`, or all, turned by their positions'
+    angles."""
+    turned = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    plain = slice(x.shape[-3] if heads is None else heads, None)
+    turned[..., plain, :, :] = x[..., plain, :, :]
+    a, b = x[..., :heads, :, :].chunk(2, dim=-1)
+    turned_a, turned_b = turned[..., :heads, :, :].chunk(2, dim=-1)
+    torch.mul(a, cos, out=turned_a).addcmul_(b, sin, value=-1)
+    torch.mul(b, cos, out=turned_b).addcmul_(a, sin)
+    return turned

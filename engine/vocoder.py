@@ -8,6 +8,7 @@ import torch.nn.functional as F
 import yaml
 
 from engine.device import round_up_frames
+from engine.linear import linear, linear_gelu, packed
 from engine.weights import ModelUnavailable, Shape, check_tensors, read_tensors
 from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS
 
@@ -34,6 +35,7 @@ class Vocoder:
         found = {name: tuple(weight.shape) for name, weight in weights.items()}
         check_tensors(str(file), _expected_shapes(backbone), found, "its config.yaml")
         self._w = {k: v.to(device, dtype if "pwconv" in k else torch.float32) for k, v in weights.items()}
+        self._w |= {k: packed(v) for k, v in self._w.items() if ".pwconv" in k and v.ndim == 2}
         self._dtype = dtype
         self._window = torch.hann_window(FFT_SAMPLES, device=device)
 
@@ -51,8 +53,8 @@ class Vocoder:
                 h.t()[None], w[at + "dwconv.weight"], w[at + "dwconv.bias"], padding=_KERNEL // 2, groups=size[0]
             )[0].t()
             y = F.layer_norm(y, size, w[at + "norm.weight"], w[at + "norm.bias"], 1e-6).to(self._dtype)
-            y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
-            h = torch.addcmul(h, F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
+            y = linear_gelu(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"])
+            h = torch.addcmul(h, linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
         h = F.layer_norm(
             h[:frames], size, w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"], 1e-6
         )

@@ -13,6 +13,7 @@ from bench.engine_variants.step_parts import banded, banded_conv, gated_norm, ge
 from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, Arch
 from engine.blocks import Block
 from engine.device import round_up_frames
+from engine.linear import linear, linear_gelu
 from engine.sampler import Sampler, _apply_rope, time_grid
 from engine.stepping import run_to_end, works_behind
 from engine.weights import Read
@@ -128,9 +129,9 @@ class VariantSampler(Sampler):
         h = h + self._positions(h.to(self.dtype), rows.frame_mask.repeat(passes, 1)[..., None])
         n = F.layer_norm(h, (self.arch.dim,), adaln[0][1], adaln[0][0], 1e-6)
         for i, (block, (_, _, gate, ff_shift, ff_scale, ff_gate)) in enumerate(zip(self._blocks, adaln, strict=True)):
-            y = F.linear(self._attention(n.to(self.dtype), block, rows), block.out, block.out_bias)
+            y = linear(self._attention(n.to(self.dtype), block, rows), block.out, block.out_bias)
             h, n = self._gated(h, y, gate, ff_scale, ff_shift)
-            y = F.linear(self._up(n.to(self.dtype), block), block.down, block.down_bias)
+            y = linear(self._up(n.to(self.dtype), block), block.down, block.down_bias)
             scale, shift = (adaln[i + 1][1], adaln[i + 1][0]) if i + 1 < len(self._blocks) else last
             h, n = self._gated(h, y, ff_gate, scale, shift)
         flow = F.linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float().view(passes, count, padded, -1)
@@ -148,14 +149,14 @@ class VariantSampler(Sampler):
     def _up(self, n: torch.Tensor, block: Block) -> torch.Tensor:
         if self.ways.gelu_in_product:
             return gelu_of_linear(n, block.up, block.up_bias)
-        return F.gelu(F.linear(n, block.up, block.up_bias), approximate="tanh")
+        return linear_gelu(n, block.up, block.up_bias, "tanh")
 
     def _attention(self, n: torch.Tensor, block: Block, rows: Rows) -> torch.Tensor:
         """(passes * count, padded, dim)"""
         count, padded, _ = n.shape
         heads = self.arch.heads
         turned = self.arch.pe_attn_head or heads
-        fused = F.linear(n, block.qkv, block.qkv_bias)
+        fused = linear(n, block.qkv, block.qkv_bias)
         if self.ways.rope_kernel:
             rope_(fused, rows.cos, rows.sin, heads, turned)
         q, k, v = fused.view(count, padded, 3, heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
