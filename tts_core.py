@@ -56,6 +56,8 @@ HERE = Path(__file__).parent
 EMBEDDED_MODEL, VOICES = HERE / "models" / "tiny", HERE / "voices"
 READING_SECONDS = 0.01
 """Between two yield points: sentences are read until so long has passed."""
+MANY_CHUNKS = 16
+"""A speech of so many takes seconds, and the memory that it leaves is worth some milliseconds."""
 MAX_REFERENCE_SHARE = 0.6
 """A reference may take so much of what the model attends over; the rest is for speech."""
 
@@ -196,7 +198,11 @@ class TTS:
         """None at each yield point, after a solver step or part of one; float32 samples as they become final.
 
         They are plan.samples in all. RuntimeError when the model makes no finite number."""
-        return joined_waves(plan, self._wave_maker(plan))
+        try:
+            yield from joined_waves(plan, self._wave_maker(plan))
+        finally:
+            if len(plan.chunks) >= MANY_CHUNKS:
+                device.give_back_freed_memory()
 
     def utterance(self, speech: Speech) -> tuple[Plan, "Utterance"]:
         """For a text that is still being written: how it will be spoken, without chunks, and what takes it in.
