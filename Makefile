@@ -17,7 +17,7 @@ sample: .venv/serve
 test: .venv/test .venv/node lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not timing" \
 	  || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not slow and not timing"
-	$(BIN)/python -m pytest -m "timing and not slow"
+	$(BIN)/python -m pytest -m "timing and not slow" $$(grep -l mark.timing tests/test_*.py)
 
 # The long forms: minutes each; again two at a time, then alone.
 soak: .venv/test
@@ -36,7 +36,7 @@ scale-test: .venv/test build/ray/installed
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy *.py speech engine server subtitles train tests bench
+	$(BIN)/mypy -n 2 *.py speech engine server subtitles train tests bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --noconftest tests/test_house.py
 
