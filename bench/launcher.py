@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 120, 60, 0.005
@@ -36,10 +37,22 @@ class DidNotStart(RuntimeError):
     """The process ended, or was not ready in time; the message has the end of its log."""
 
 
+class Process(Protocol):
+    """What a subprocess.Popen has, and is used here."""
+
+    pid: int
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, sig: int, /) -> None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
 class Server:
     """`uvicorn app:app` as a user starts it, or another `command`; one port, one log; started as often as wanted."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
 
     def __init__(
         self,

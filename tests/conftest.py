@@ -15,10 +15,11 @@ import torch
 import yaml
 from databases import Database, database
 from films import film, out
+from forked import SERVERS, Forked
 from safetensors.torch import save_file
 
 import tts_core
-from bench.launcher import Server
+from bench import launcher
 from engine.sampler import Sampler
 from engine.stepping import run_to_end
 from engine.weights import Read
@@ -58,6 +59,16 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if FIGURES and not hasattr(config, "workeroutput"):
         print(json.dumps(FIGURES))
+
+
+class Server(launcher.Server):
+    """As users start it, but that torch is there already (forked.py); with another command or folder as it is."""
+
+    def launch(self, **environment: str) -> None:
+        if self._command[1:3] != ["-m", "uvicorn"] or "--workers" in self._command or self._folder != ROOT:
+            return super().launch(**environment)
+        with self._log.open("ab") as log:
+            self.process = Forked(self._command, SERVERS, ROOT, self._environment | environment, log, log)
 
 
 @contextmanager

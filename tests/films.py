@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import forked
 import numpy as np
 import pytest
 import soundfile
@@ -27,7 +28,7 @@ def work(
     film: Path, out: Path, *options: str, servers: list[Scripted] | list[str], expect: int = 0, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
     urls = [server if isinstance(server, str) else server.url for server in servers]
-    done = subprocess.run(command(film, out, *options, servers=urls), capture_output=True, text=True, timeout=timeout)
+    done = forked.run(command(film, out, *options, servers=urls), forked.CLIENTS, timeout=timeout)
     assert done.returncode == expect, done.stdout + done.stderr
     assert "Traceback" not in done.stderr, done.stderr
     return done

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import httpx
 import pytest
 from conftest import ROOT
@@ -15,7 +16,7 @@ import tts_core
 
 def command(*options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "tts_core.py", *map(str, options)]
-    return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=os.environ | environment, timeout=120)
+    return forked.run(line, forked.SERVERS, ROOT, os.environ | environment, timeout=120)
 
 
 def test_the_command_and_the_server_give_the_same_bytes(tmp_path: Path, client: httpx.Client) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import ROOT, Server, serving
+from conftest import ROOT, serving
 
+from bench.launcher import Server
 from server.settings import BadSetting, Settings
 
 BAD = [

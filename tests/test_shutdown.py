@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import Server
+
+from bench.launcher import Server
 
 LONG = (
     "The ship reached the island early in the morning. "
