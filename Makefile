@@ -16,7 +16,8 @@ sample: .venv/serve
 # Two at a time, with a thread each: four on two processors wait for each other. What fails beside another is tried once
 # more, alone; then, alone, those that compare times.
 test: .venv/test .venv/node lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not timing" \
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE \
+	  $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not timing" \
 	  || $(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not slow and not timing"
 	$(BIN)/python -m pytest -m "timing and not slow" $$(grep -l mark.timing tests/test_*.py)
 

@@ -65,6 +65,7 @@ def test_openmp_s_own_variable_is_honoured(wanted: str, said: str) -> None:
 
 def test_a_quota_of_processors_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the own control group or one around it, in both versions' words."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(cpu_threads, "CGROUP", tmp_path)
     groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
     assert cpu_threads._cgroup_cpus() is None

@@ -112,7 +112,7 @@ def follow_the_description(address: str, examples: int) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_description_is_true(address: str) -> None:
-    follow_the_description(address, 25)
+    follow_the_description(address, 12)
 
 
 @pytest.mark.slow
