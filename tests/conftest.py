@@ -36,8 +36,9 @@ FIGURES: dict[str, object] = {}
 """What long tests measured: the last line of `make soak`."""
 
 
-LONGEST = {"test_jobs_chaos", "test_load", "test_busy_machine", "test_voice"}
-"""Files of few tests that take long. They go first, or one processor would wait for the other at the end."""
+LONGEST = {"test_jobs_chaos", "test_load", "test_busy_machine", "test_voice", "test_worker"}
+"""Files that take long and have few tests or come late. They go first, or one processor would wait for the other at the
+end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -238,8 +238,8 @@ def test_after_a_restart_with_another_voice_a_job_is_spoken_as_promised_or_fails
 
 
 @pytest.mark.parametrize("how", ["deleted", "removed", "expired"])
-def test_a_result_that_goes_while_it_is_downloaded_comes_whole(tmp_path: Path, how: str) -> None:
-    server = Server(tmp_path / "log")
+def test_a_result_that_goes_while_it_is_downloaded_comes_whole(tmp_path: Path, small_folder: Path, how: str) -> None:
+    server = Server(tmp_path / "log", TTS_MODEL=str(small_folder))
     server.start()
     with httpx.Client(base_url=server.address, timeout=60) as client:
         job = ask_later(client, LONG * 30, steps=1)

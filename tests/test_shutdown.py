@@ -55,8 +55,8 @@ def misbehaving(server: Server, stack: contextlib.ExitStack) -> None:
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["after the grace", "at a second signal"])
-def test_nobody_keeps_the_process(tmp_path: Path, second: bool) -> None:
-    server = Server(tmp_path / "log")
+def test_nobody_keeps_the_process(tmp_path: Path, small_folder: Path, second: bool) -> None:
+    server = Server(tmp_path / "log", TTS_MODEL=str(small_folder))
     server.start(TTS_GRACE="600" if second else "1")
     try:
         with contextlib.ExitStack() as stack:
