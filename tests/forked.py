@@ -23,10 +23,13 @@ from pathlib import Path
 from typing import IO, Any
 
 SERVERS = (
-    *("torch", "phonemizer", "psutil", "safetensors.torch", "soundfile", "soxr", "yaml"),
-    *("starlette.applications", "uvicorn"),
+    *("torch", "phonemizer", "psutil", "safetensors.torch", "soundfile", "soxr", "starlette.applications", "yaml"),
+    *("uvicorn", "uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto", "uvloop"),
 )
-CLIENTS = ("httpx", "rich.progress", "soundfile", "soxr")
+CLIENTS = (
+    *("anyio._backends._asyncio", "charset_normalizer", "filelock", "httpcore", "httpx", "pysubs2", "rich.progress"),
+    *("soundfile", "soxr", "tenacity"),
+)
 """Imported beforehand. The subtitle client knows no torch."""
 MAX_MESSAGE = 200_000
 """Bytes of a command line with its environment."""
