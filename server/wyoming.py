@@ -94,6 +94,14 @@ class Door(AsyncEventHandler):
         self._in_pieces = False
         """Text of the last one is still to come."""
 
+    async def run(self) -> None:
+        try:
+            await super().run()
+        except (ConnectionError, EOFError):
+            pass  # the client has left, whatever it was in the midst of
+        except (AttributeError, LookupError, TypeError, ValueError) as error:  # the library trusts whoever speaks
+            print(f"hung up on a client that does not speak Wyoming: {type(error).__name__}", file=sys.stderr)
+
     async def handle_event(self, event: Event) -> bool:
         try:
             await self._handle(event)
@@ -132,15 +140,16 @@ class Door(AsyncEventHandler):
 
     async def _answer(self, stream: ClientConnection) -> None:
         """What the server says, in Wyoming's words, until it closes the stream."""
-        with contextlib.suppress(WebSocketException):
-            async for message in stream:
-                if isinstance(message, bytes):
-                    await self.write_event(AudioChunk(RATE, 2, 1, message).event())
-                else:
-                    await self._pass_on(json.loads(message))
-        self._stream = None  # it was silent for long, or the server stops
-        if self._under_way:
-            await self._hang_up(stream.close_reason or "the server hung up")
+        with contextlib.suppress(ConnectionError):  # the client has left
+            with contextlib.suppress(WebSocketException):
+                async for message in stream:
+                    if isinstance(message, bytes):
+                        await self.write_event(AudioChunk(RATE, 2, 1, message).event())
+                    else:
+                        await self._pass_on(json.loads(message))
+            self._stream = None  # it was silent for long, or the server stops
+            if self._under_way:
+                await self._hang_up(stream.close_reason or "the server hung up")
 
     async def _pass_on(self, told: dict[str, Any]) -> None:
         if "started" in told:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -148,6 +149,56 @@ def test_who_leaves_frees_the_model(port: int, quick: str) -> None:
     while stats(quick)["queue_size"]:
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"hello\n",
+        b"[]\n",
+        b"{}\n",
+        b'{"type": 5}\n',
+        b'{"type": "synthesize", "data": {"text": 5, "voice": 5}}\n',
+        b'{"type": "ping", "data": 5}\n',
+        b'{"type": "ping", "data_length": 9}\n{}',
+        b"\xff" * 70000,
+    ],
+)
+def test_who_speaks_otherwise_or_hangs_up_harms_nobody(port: int, said: bytes) -> None:
+    """The door's log has no traceback: its fixture looks."""
+    for hangs_up in (False, True):
+        with socket.create_connection(("127.0.0.1", port), 20) as client:
+            client.sendall(said)
+            if hangs_up:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                client.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionError):
+                    while client.recv(1 << 16):
+                        pass
+
+    async def pong() -> None:
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            await client.write_event(Ping("there?").event())
+            assert Pong.from_event(await next_event(client)).text == "there?"
+
+    asyncio.run(pong())
+
+
+def test_who_hangs_up_while_it_is_spoken_to_leaves_no_traceback(port: int) -> None:
+    async def main() -> None:
+        for _ in range(5):
+            async with AsyncTcpClient("127.0.0.1", port) as client:
+                await client.write_event(Synthesize(ENDLESS).event())
+                await next_event(client)
+                assert AudioChunk.is_type((await next_event(client)).type)
+                transport = client._writer.transport
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+                transport.abort()
+
+    asyncio.run(main())
 
 
 def test_what_cannot_be_spoken_is_told_and_ends_the_connection(port: int, quick: str, tmp_path: Path) -> None:
