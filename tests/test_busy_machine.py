@@ -1,15 +1,15 @@
 """Beside other busy programs, and where less of the machine may be used than it has."""
 
 import os
+import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Server
+from conftest import FIGURES, ROOT, Server
 
 import tts_core
 from bench.noisy import one_processor, real_time_factor, spinning
@@ -82,23 +82,35 @@ def test_a_quota_of_processors_is_honoured(tmp_path: Path, monkeypatch: pytest.M
         assert cpu_threads.most_threads()[0] == 1
 
 
+def settled_factor(server: Server) -> float:
+    """Of the second request: the first finds out how many threads the machine has free."""
+    real_time_factor(server)
+    return real_time_factor(server)
+
+
 @pytest.mark.timing
 @pytest.mark.slow
 def test_a_busy_neighbour_is_no_cliff(tmp_path: Path) -> None:
     """Beside one spinning program the real-time factor was 48 times the quiet one."""
     server = Server(tmp_path / "log")
     server.start()
+    factors: dict[int, list[float]] = {0: [], 1: [], 2: [], 4: []}
+    limited: list[float] = []
     try:
-        real_time_factor(server)
-        quiet = min(real_time_factor(server) for _ in range(3))
-        for count, most in ((1, 2.0), (2, 3.0), (4, 5.0)):
-            with spinning(count):
-                beside = sorted(real_time_factor(server) for _ in range(5))
-            assert beside[2] <= most * quiet, (count, beside, quiet)
-        time.sleep(0.5)
-        assert min(real_time_factor(server) for _ in range(3)) <= 1.2 * quiet
-        with one_processor(server) as limited:
-            if limited:
-                assert sorted(real_time_factor(server) for _ in range(5))[2] <= 2.2 * quiet
+        for _ in range(5):  # in turn, since the machine itself is quicker now and slower then
+            for count, found in factors.items():
+                with spinning(count):
+                    found.append(settled_factor(server))
+            with one_processor(server) as can:
+                limited += [settled_factor(server)] if can else []
     finally:
         server.stop()
+    times = {count: statistics.median(found) / statistics.median(factors[0]) for count, found in factors.items()}
+    FIGURES["real-time factor beside 1, 2, 4 spinning programs, times quiet"] = [
+        round(times[count], 2) for count in (1, 2, 4)
+    ]
+    assert times[1] <= 2.0 and times[2] <= 3.0 and times[4] <= 5.0, factors
+    if limited:
+        quota = statistics.median(limited) / statistics.median(factors[0])
+        FIGURES["real-time factor with a quota of one processor, times quiet"] = round(quota, 2)
+        assert quota <= 2.2, (factors, limited)
