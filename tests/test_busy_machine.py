@@ -4,6 +4,8 @@ import os
 import statistics
 import subprocess
 import sys
+import time
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,31 @@ def test_a_quota_of_processors_is_honoured(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
         assert cpu_threads._cgroup_cpus() == 0.5
         assert cpu_threads.most_threads()[0] == 1
+
+
+def threads_used(seconds: float) -> set[int]:
+    """By work that takes so long, in its last half."""
+    used, end = [], time.monotonic() + seconds
+
+    def work() -> Generator[None, None, None]:
+        while time.monotonic() < end:
+            time.sleep(0.01)
+            used.append(torch.get_num_threads())
+            yield
+
+    for _ in cpu_threads.CpuThreads(2).following(work()):
+        pass
+    return set(used[len(used) // 2 :])
+
+
+@pytest.mark.timing
+def test_a_quota_that_comes_later_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    try:
+        monkeypatch.setattr(cpu_threads, "_cgroup_cpus", lambda: 1.0)
+        assert threads_used(1.0) == {1}
+    finally:
+        torch.set_num_threads(threads)
 
 
 def settled_factor(server: Server) -> float:
