@@ -64,7 +64,7 @@ class CpuThreads:
         used, own = self._seconds()
         if passed < MAX_WINDOW_SECONDS:
             others = (used - self._used - (own - self._own)) / passed
-            quota = _cgroup_cpus()  # which may change while we run: a container is resized, a process is moved
+            quota = _cgroup_cpus()  # which may be lowered while we run: a container is resized, a process is moved
             most = self._most if quota is None else min(self._most, math.floor(quota))
             torch.set_num_threads(max(1, min(most, self._most - round(others))))
         self._checked, self._used, self._own = time.monotonic(), used, own
