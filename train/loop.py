@@ -1,4 +1,5 @@
-"""One training loop for all three models: a budget in minutes, a moving average of the weights, resumable at any
+"""One training loop for all three models: a budget in minutes of work, a moving average of the weights, resumable at
+any
 kill."""
 
 import argparse
@@ -8,7 +9,6 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -61,87 +61,16 @@ def _cpu_flags() -> str:
     return ""
 
 
+def clock() -> float:
+    """Seconds of work so far: on a CPU those that its threads were given, because a shared machine may give none
+    for a while, and a
+    schedule in wall time would then fall without training."""
+    return time.monotonic() if device().type == "cuda" else time.process_time() / torch.get_num_threads()
+
+
 def read(path: Path) -> dict | None:
     """What an earlier run saved: model, ema, optims, step, elapsed (seconds), log, and the facts given to `run`."""
     return torch.load(path, weights_only=False, map_location=device()) if path.exists() else None
-
-
-@dataclass
-class Run:
-    """A model on its way: what a checkpoint keeps, and the steps that change it."""
-
-    path: Path
-    model: torch.nn.Module
-    optims: list[torch.optim.Optimizer]
-    seed: int
-    facts: dict
-    step: int = 0
-    elapsed: float = 0.0
-    """Seconds of training, over all runs."""
-    log: list[tuple[int, float, float]] = field(default_factory=list)
-    """Step, elapsed, loss."""
-
-    def __post_init__(self) -> None:
-        self.draw, self.generator = random.Random(self.seed), torch.Generator().manual_seed(self.seed)
-        self.ema = self._weights()
-        saved = read(self.path)
-        if saved:
-            self.model.load_state_dict(saved["model"])
-            self.ema, self.step, self.elapsed, self.log = (saved[name] for name in ("ema", "step", "elapsed", "log"))
-            for optim, state in zip(self.optims, saved["optims"], strict=True):
-                optim.load_state_dict(state)
-            self.draw.setstate(saved["draw"])
-            self.generator.set_state(saved["generator"].cpu())
-
-    def _weights(self) -> dict[str, torch.Tensor]:
-        return {n: p.detach().clone() for n, p in self.model.state_dict().items()}
-
-    def save(self) -> None:
-        partial = self.path.with_suffix(".partial")
-        kept = dict(
-            model=self.model.state_dict(),
-            ema=self.ema,
-            optims=[o.state_dict() for o in self.optims],
-            step=self.step,
-            elapsed=self.elapsed,
-            log=self.log,
-            draw=self.draw.getstate(),
-            generator=self.generator.get_state(),
-        )
-        torch.save(kept | self.facts, partial)
-        os.replace(partial, self.path)
-
-    def averaged(self, watch: Callable[[], float] | None) -> str:
-        """What `watch` says of the averaged weights."""
-        if watch is None:
-            return ""
-        weights = self._weights()
-        self.model.load_state_dict(self.ema)
-        with torch.no_grad():
-            value = watch()
-        self.model.load_state_dict(weights)
-        return f"  watched {value:.4f}"
-
-    def learn(self, loss_of: Loss, rate: float) -> float:
-        """One step; its loss."""
-        began = time.monotonic()
-        loss = loss_of(self.draw, self.generator)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optim in self.optims:
-            for group in optim.param_groups:
-                group["lr"] = rate
-            optim.step()
-            optim.zero_grad()
-        keep = min(EMA, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for key, value in self.model.state_dict().items():
-                ema = self.ema[key]
-                ema.lerp_(value, 1 - keep) if value.is_floating_point() else ema.copy_(value)
-        self.step += 1
-        lost = loss.item()
-        self.elapsed += time.monotonic() - began
-        return lost
 
 
 def run(
@@ -162,29 +91,83 @@ def run(
 
     `watch` is called with the averaged weights in the model. A kill loses at most CHECKPOINT_SECONDS of work."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    now = Run(path, model, optims, seed, facts or {})
+    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
+    ema = {n: p.detach().clone() for n, p in model.state_dict().items()}
+    step, elapsed = 0, 0.0
+    log: list[tuple[int, float, float]] = []
+    saved = read(path)
+    if saved:
+        model.load_state_dict(model.state_dict() | saved["model"])
+        ema, step, elapsed, log = ema | saved["ema"], saved["step"], saved["elapsed"], saved["log"]
+        if "optims" in saved:  # not where train.keep restored it
+            for optim, state in zip(optims, saved["optims"], strict=True):
+                optim.load_state_dict(state)
+            draw.setstate(saved["draw"])
+            generator.set_state(saved["generator"].cpu())
+
+    def save() -> None:
+        partial = path.with_suffix(".partial")
+        torch.save(
+            dict(
+                model=model.state_dict(),
+                ema=ema,
+                optims=[o.state_dict() for o in optims],
+                step=step,
+                elapsed=elapsed,
+                log=log,
+                draw=draw.getstate(),
+                generator=generator.get_state(),
+            )
+            | (facts or {}),
+            partial,
+        )
+        os.replace(partial, path)
+
+    def watched() -> str:
+        if watch is None:
+            return ""
+        weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
+        model.load_state_dict(ema)
+        with torch.no_grad():
+            value = watch()
+        model.load_state_dict(weights)
+        return f"  watched {value:.4f}"
+
     losses: list[float] = []
     warm_up = warm_up_steps if max_steps is None else max(1, max_steps // 5)
-    total = minutes * 60 if max_steps is None else max_steps
     last_save = last_print = time.monotonic()
     with Progress(TextColumn(name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("", total=total, state="starting")
-        while (upto := now.elapsed if max_steps is None else now.step) < total:
-            rate = (
-                lr * min(1.0, (now.step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * upto / total)))
-            )
-            losses.append(now.learn(loss_of, rate))
+        task = bar.add_task("", total=minutes * 60 if max_steps is None else max_steps, state="starting")
+        while elapsed < minutes * 60 if max_steps is None else step < max_steps:
+            began = clock()
+            done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
+            rate = lr * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            loss = loss_of(draw, generator)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optim in optims:
+                for group in optim.param_groups:
+                    group["lr"] = rate
+                optim.step()
+                optim.zero_grad()
+            keep = min(EMA, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for key, value in model.state_dict().items():
+                    ema[key].lerp_(value, 1 - keep) if value.is_floating_point() else ema[key].copy_(value)
+            step += 1
+            losses.append(loss.item())
+            elapsed += clock() - began
             recent = float(np.mean(losses[-50:]))
-            upto = now.elapsed if max_steps is None else now.step
-            bar.update(task, completed=upto, state=f"step {now.step} loss {recent:.3f}")
+            bar.update(task, completed=elapsed if max_steps is None else step, state=f"step {step} loss {recent:.3f}")
             if time.monotonic() - last_print > PRINT_SECONDS:
                 last_print = time.monotonic()
-                now.log.append((now.step, now.elapsed, recent))
-                picture.losses(path.with_suffix(".png"), now.log)
-                said = f"step {now.step:6d}  loss {recent:.4f}{now.averaged(watch)}  lr {rate:.1e}"
-                bar.console.print(f"{now.elapsed / 60:6.1f} min  {said}")
+                log.append((step, elapsed, recent))
+                picture.losses(path.with_suffix(".png"), log)
+                bar.console.print(
+                    f"{elapsed / 60:6.1f} min  step {step:6d}  loss {recent:.4f}{watched()}  lr {rate:.1e}"
+                )
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
                 last_save = time.monotonic()
-                now.save()
-    now.save()
+                save()
+    save()
     return losses

@@ -1,0 +1,134 @@
+"""Guidance and solver steps learned into the model: few steps of one forward each instead of many of two.
+
+The student starts as the teacher and learns, at the times of its own grid, the mean of the teacher's guided velocity
+over the whole
+step (Meng et al., arXiv 2210.03142; Salimans and Ho, arXiv 2202.00512); the target has no noise in it, so a few
+hundred steps are
+enough.   Try: python -m train.distil --minutes 20 --solver-steps 3
+"""
+
+import random
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from engine.sampler import time_grid
+from train import flow, loop, reader
+from train.speech_data import Data
+
+STRENGTH = 2.0
+SOLVER_STEPS = 3
+SUBSTEPS = 3
+"""Of the teacher within a step of the student."""
+WARM_UP_STEPS = 20
+
+
+def mean_velocity(guided, x: torch.Tensor, start: torch.Tensor, end: torch.Tensor, substeps: int) -> torch.Tensor:
+    """x (b, n, 100) at the times `start` (b,), moved to `end` by Euler steps of `guided(x, t)`; the velocity that
+    goes there at once."""
+    here, dt = x, (end - start) / substeps
+    for sub in range(substeps):
+        here = here + dt[:, None, None] * guided(here, start + sub * dt)
+    return (here - x) / (end - start)[:, None, None]
+
+
+def train(
+    data_folder: Path,
+    out: Path,
+    minutes: float,
+    lr: float,
+    seed: int,
+    compiled: bool,
+    threads: int,
+    max_steps: int | None = None,
+    solver_steps: int = SOLVER_STEPS,
+) -> list[float]:
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    place = loop.device()
+    saved = loop.read(out / "flow.pt")
+    if saved is None:
+        raise FileNotFoundError(f"{out}/flow.pt: train the flow model first")
+    data = Data(data_folder)
+    teacher, student = flow.build(reader.VOCABULARY).requires_grad_(False), flow.build(reader.VOCABULARY)
+    teacher.load_state_dict(saved["ema"])
+    student.load_state_dict(saved["ema"])
+
+    def taught(x, given, tokens, t, no_text):
+        """With and without its conditions, as one batch."""
+        both = flow.velocity(
+            teacher,
+            x.repeat(2, 1, 1),
+            torch.cat([given, torch.zeros_like(given)]),
+            tokens.repeat(2, 1),
+            t.repeat(2),
+            no_text,
+        )
+        told, untold = both.float().chunk(2)
+        return told + (told - untold) * STRENGTH
+
+    def learned(x, given, tokens, t, no_text):
+        return flow.velocity(student, x, given, tokens, t, no_text)
+
+    if compiled:
+        taught, learned = torch.compile(taught, dynamic=False), torch.compile(learned, dynamic=False)
+    precision = loop.precision_of(place)
+    grid = time_grid(solver_steps).to(place)
+
+    def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
+        length = draw.choices(list(flow.LENGTHS), list(flow.LENGTHS.values()))[0]
+        mel, tokens, unknown = (part.to(place) for part in data.batch(draw, length, flow.BATCH_FRAMES // 2 // length))
+        count = len(mel)
+        step = (torch.arange(count) + draw.randrange(solver_steps)).remainder(solver_steps).to(place)
+        x = torch.lerp(torch.randn(mel.shape, generator=generator).to(place), mel, grid[step][:, None, None])
+        given = mel.masked_fill(unknown[..., None], 0.0)
+        told = torch.zeros(count, dtype=torch.bool, device=place)
+        with precision():
+            with torch.no_grad():
+                both = torch.cat([told, ~told])
+                target = mean_velocity(
+                    lambda at, t: taught(at, given, tokens, t, both), x, grid[step], grid[step + 1], SUBSTEPS
+                )
+            made = learned(x, given, tokens, grid[step], told)
+        return F.mse_loss(made.float()[unknown], target[unknown])
+
+    facts = dict(
+        vocab=reader.VOCABULARY,
+        arch=flow.ARCH,
+        solver_steps=solver_steps,
+        taught_steps=saved["step"],
+        taught_seconds=saved["elapsed"],
+    )
+    with flow.attention():
+        optims = flow.optimizers(student, lr)
+        return loop.run(
+            "distil",
+            out / "distilled.pt",
+            student,
+            optims,
+            loss,
+            minutes,
+            lr,
+            seed,
+            max_steps,
+            facts=facts,
+            warm_up_steps=WARM_UP_STEPS,
+        )
+
+
+if __name__ == "__main__":
+    parser = loop.options(__doc__, minutes=20, lr=5e-4)
+    parser.add_argument("--solver-steps", type=int, default=SOLVER_STEPS)
+    chosen = parser.parse_args()
+    train(
+        chosen.corpus,
+        chosen.out,
+        chosen.minutes,
+        chosen.lr,
+        chosen.seed,
+        chosen.compile,
+        chosen.threads,
+        chosen.steps,
+        chosen.solver_steps,
+    )
