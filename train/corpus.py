@@ -7,14 +7,18 @@ Try: python -m train.corpus --hibari 1 --kokoro 1 --out build/toy
 
 import argparse
 import contextlib
+import functools
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +28,8 @@ from train import everyday, kokoro, reader, speakers, texts
 LEADING_FRAMES, TRAILING_FRAMES = 3, 18
 LEAST_SECONDS, MOST_SECONDS = 1.0, 11.0
 HIBARI_UTTERANCES, VIETNAMESE_UTTERANCES, FLITE_UTTERANCES = 150, 100, 100
-KOKORO_SPEAKERS, SPEAKER_UTTERANCES = 3, 8
-"""Of a shard; eight utterances are enough to be one another's reference, and more speakers teach more than more of
+KOKORO_SPEAKERS, SPEAKER_UTTERANCES = 4, 6
+"""Of a shard; six utterances are enough to be one another's reference, and more speakers teach more than more of
 each."""
 SHORT_LETTERS = 60
 SHIPPED_EVERY = 5
@@ -45,7 +49,26 @@ class Utterance:
     """(frames,) float32 cycles of the teacher's source at the middle of each frame, or UNKNOWN_PHASE."""
 
 
-Made = Iterator[Utterance | None]
+@dataclass(frozen=True)
+class Line:
+    """What a teacher is to say."""
+
+    text: str
+    phonemes: str
+    speaker: str
+    speed: float = 1.0
+    seed: int = 0
+    mix: tuple[Any, ...] = ()
+    """Of Kokoro's: the speaker's sound and rhythm."""
+
+
+@dataclass(frozen=True)
+class Task:
+    kind: str
+    number: int
+    out: Path
+    most: int | None
+    until: float  # time.time()
 
 
 def _int16(samples: np.ndarray) -> np.ndarray:
@@ -86,51 +109,75 @@ def cut(text: str, speaker: str, said: kokoro.Said) -> Utterance | None:
     return Utterance(text, speaker, names, frames, _int16(samples), f0, phase)
 
 
-def _hibari(draw: random.Random, sentence: Callable[[], str]) -> Made:
+def _hibari_lines(draw: random.Random, sentence: Callable[[], str]) -> Iterator[Line]:
     from hibari.g2p import G2P
 
-    reader, teacher = G2P(), kokoro.Hibari()
+    read = G2P()
     for _ in range(HIBARI_UTTERANCES):
         text = sentence()
-        phonemes = reader(text)
-        yield (
-            cut(text, "hibari", teacher.say(phonemes, draw.uniform(0.9, 1.1), draw.randrange(2**31)))
-            if phonemes
-            else None
-        )
+        yield Line(text, read(text), "hibari", draw.uniform(0.9, 1.1), draw.randrange(2**31))
 
 
-def _kokoro(draw: random.Random, sentence: Callable[[], str]) -> Made:
+def _kokoro_lines(draw: random.Random, sentence: Callable[[], str]) -> Iterator[Line]:
     from hibari.g2p import G2P
 
-    reader, teacher, folder = G2P(), kokoro.Kokoro(), kokoro.styles()
+    read = G2P()
     for _ in range(KOKORO_SPEAKERS):
         shipped = draw.random() < 1 / SHIPPED_EVERY
         speaker = speakers.single(draw.choice(speakers.SHIPPED)) if shipped else speakers.drawn(draw)
-        style = speaker.style(folder)
         for _ in range(SPEAKER_UTTERANCES):
             text = sentence()
             if len(text) < SHORT_LETTERS:  # Kokoro spends most of a second on the silence around whatever it says
                 text += " " + sentence()
-            phonemes = reader(text)
-            yield cut(text, speaker.name, teacher.say(phonemes, style, draw.uniform(0.9, 1.1))) if phonemes else None
+            yield Line(text, read(text), speaker.name, draw.uniform(0.9, 1.1), mix=(speaker.sound, speaker.rhythm))
 
 
-def _vietnamese(draw: random.Random, sentence: Callable[[], str]) -> Made:
+def _vietnamese_lines(draw: random.Random, sentence: Callable[[], str]) -> Iterator[Line]:
     from train import vietnamese
 
-    yield from vietnamese.utterances(draw, VIETNAMESE_UTTERANCES)
+    for text, voice in vietnamese.sentences(draw, VIETNAMESE_UTTERANCES):
+        yield Line(text, " ".join(reader.vietnamese(text)), voice)
 
 
-def _slt(draw: random.Random, sentence: Callable[[], str]) -> Made:
+def _slt_lines(draw: random.Random, sentence: Callable[[], str]) -> Iterator[Line]:
+    for _ in range(FLITE_UTTERANCES):
+        yield Line(sentence(), "", "slt")
+
+
+@functools.cache
+def _hibari() -> kokoro.Hibari:
+    return kokoro.Hibari()
+
+
+@functools.cache
+def _kokoro() -> kokoro.Kokoro:
+    return kokoro.Kokoro()
+
+
+def _hibari_says(line: Line) -> Utterance | None:
+    return cut(line.text, line.speaker, _hibari().say(line.phonemes, line.speed, line.seed)) if line.phonemes else None
+
+
+def _kokoro_says(line: Line) -> Utterance | None:
+    speaker = speakers.Speaker(line.speaker, *line.mix)
+    style = speaker.style(kokoro.styles())
+    return cut(line.text, line.speaker, _kokoro().say(line.phonemes, style, line.speed)) if line.phonemes else None
+
+
+def _vietnamese_says(line: Line) -> Utterance | None:
+    from train import vietnamese
+    from train.espeak import Espeak
+
+    return vietnamese.cut(line.text, line.speaker, Espeak(line.speaker).say(line.text), line.phonemes.split(" "))
+
+
+def _slt_says(line: Line) -> Utterance | None:
     """Samples and pitch without phonemes: for the vocoder alone."""
     from train import flite, pitch
 
-    for _ in range(FLITE_UTTERANCES):
-        text = sentence()
-        said = flite.say(text, "slt")
-        samples = audio.resample(said.samples, said.rate)
-        yield untimed(text, "slt", samples, pitch.track(samples))
+    said = flite.say(line.text, "slt")
+    samples = audio.resample(said.samples, said.rate)
+    return untimed(line.text, "slt", samples, pitch.track(samples))
 
 
 def untimed(text: str, speaker: str, samples: np.ndarray, f0: np.ndarray) -> Utterance:
@@ -155,16 +202,17 @@ def timed(
     )
 
 
-MAKERS: dict[str, Callable[[random.Random, Callable[[], str]], Made]] = {
-    "hibari": _hibari,
-    "kokoro": _kokoro,
-    "vi": _vietnamese,
-    "slt": _slt,
+Lines = Callable[[random.Random, Callable[[], str]], Iterator[Line]]
+MAKERS: dict[str, tuple[Lines, Callable[[Line], Utterance | None]]] = {
+    "hibari": (_hibari_lines, _hibari_says),
+    "kokoro": (_kokoro_lines, _kokoro_says),
+    "vi": (_vietnamese_lines, _vietnamese_says),
+    "slt": (_slt_lines, _slt_says),
 }
+"""Of each teacher: what it is to read, and how it says a line."""
 
 
-def _shard(task: tuple[str, int, Path, int | None]) -> int:
-    kind, number, out, most = task
+def script(kind: str, number: int, most: int | None = None) -> list[Line]:
     draw = random.Random(f"{kind} {number}")
     words, packages = texts.dictionary(), texts.package_sentences()
     held = {s.lower() for s in texts.held_out("en")}
@@ -174,8 +222,32 @@ def _shard(task: tuple[str, int, Path, int | None]) -> int:
             pass
         return made
 
-    kept = [u for u in itertools.islice(MAKERS[kind](draw, sentence), most) if u is not None]
-    write(out / f"{kind}-{number:04d}.npz", kept)
+    return list(itertools.islice(MAKERS[kind][0](draw, sentence), most))
+
+
+def _script_path(out: Path, kind: str, number: int) -> Path:
+    return out / f"{kind}-{number:04d}.json"
+
+
+def _write_script(task: Task) -> int:
+    lines = script(task.kind, task.number, task.most)
+    _script_path(task.out, task.kind, task.number).write_text(json.dumps([asdict(line) for line in lines]))
+    return len(lines)
+
+
+def _speak(task: Task) -> int:
+    """Writes a shard, from its script where one lies there already; nothing when the time is over."""
+    if time.time() > task.until:
+        return 0
+    path = _script_path(task.out, task.kind, task.number)
+    lines = (
+        [Line(**row) for row in json.loads(path.read_text())]
+        if path.exists()
+        else script(task.kind, task.number, task.most)
+    )
+    says = MAKERS[task.kind][1]
+    kept = [u for u in map(says, lines) if u is not None]
+    write(task.out / f"{task.kind}-{task.number:04d}.npz", kept)
     return len(kept)
 
 
@@ -225,19 +297,32 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make(out: Path, counts: dict[str, int], processes: int, most: int | None = None) -> None:
-    """So many shards of each kind under `out`, of at most `most` utterances (a toy); those already there are kept."""
+def make(
+    out: Path,
+    counts: dict[str, int],
+    processes: int,
+    most: int | None = None,
+    seconds: float = math.inf,
+    work: Callable[[Task], int] = _speak,
+) -> None:
+    """So many shards of each kind under `out`, of at most `most` utterances (a toy); those already there are kept.
+
+    With `work` = `_write_script` what is to be said alone: a machine without readers can say it."""
     out.mkdir(parents=True, exist_ok=True)
-    if counts.get("kokoro"):
+    if counts.get("kokoro") and work is _speak:
         kokoro.styles(), kokoro.fp32()  # once, before several processes want them
-    tasks = [(kind, number, out, most) for kind, count in counts.items() for number in range(count)]
-    tasks = [task for task in tasks if not (out / f"{task[0]}-{task[1]:04d}.npz").exists()]
-    # A fresh process per shard: espeak-ng's state is global to its process.
+    ending = "npz" if work is _speak else "json"
+    tasks = [
+        Task(kind, number, out, most, time.time() + seconds)
+        for kind, count in counts.items()
+        for number in range(count)
+    ]
+    tasks = [task for task in tasks if not (out / f"{task.kind}-{task.number:04d}.{ending}").exists()]
     with (
-        multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1) as pool,
+        multiprocessing.get_context("spawn").Pool(processes) as pool,
         contextlib.suppress(KeyboardInterrupt),
     ):
-        for done, kept in enumerate(pool.imap(_shard, tasks), 1):
+        for done, kept in enumerate(pool.imap_unordered(work, tasks), 1):
             print(f"{done} of {len(tasks)} shards, {kept} utterances", flush=True)
 
 
@@ -247,5 +332,8 @@ if __name__ == "__main__":
     for name in MAKERS:
         options.add_argument(f"--{name}", type=int, default=0, help="shards")
     options.add_argument("--processes", type=int, default=cpu_count())
+    options.add_argument("--seconds", type=float, default=math.inf, help="begin no shard later than that")
+    options.add_argument("--scripts", action="store_true", help="write down what is to be said, and say nothing")
     chosen = options.parse_args()
-    make(chosen.out, {name: getattr(chosen, name) for name in MAKERS}, chosen.processes)
+    counts = {name: getattr(chosen, name) for name in MAKERS}
+    make(chosen.out, counts, chosen.processes, None, chosen.seconds, _write_script if chosen.scripts else _speak)

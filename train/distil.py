@@ -7,18 +7,17 @@ hundred steps are
 enough.   Try: python -m train.distil --minutes 20 --solver-steps 3
 """
 
-import random
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from engine.sampler import time_grid
 from train import flow, loop, reader
 from train.speech_data import Data
 
 STRENGTH = 2.0
-SOLVER_STEPS = 3
+SOLVER_STEPS = 4
 SUBSTEPS = 3
 """Of the teacher within a step of the student."""
 WARM_UP_STEPS = 20
@@ -76,12 +75,13 @@ def train(
     precision = loop.precision_of(place)
     grid = time_grid(solver_steps).to(place)
 
-    def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
-        length = draw.choices(list(flow.LENGTHS), list(flow.LENGTHS.values()))[0]
-        mel, tokens, unknown = (part.to(place) for part in data.batch(draw, length, flow.BATCH_FRAMES // 2 // length))
+    def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
+        mel, tokens, unknown = flow.looked_up(data, batch)
         count = len(mel)
-        step = (torch.arange(count) + draw.randrange(solver_steps)).remainder(solver_steps).to(place)
-        x = torch.lerp(torch.randn(mel.shape, generator=generator).to(place), mel, grid[step][:, None, None])
+        first = torch.randint(solver_steps, (1,), generator=generator, device=place)
+        step = (torch.arange(count, device=place) + first).remainder(solver_steps)
+        noise = torch.randn(mel.shape, generator=generator, device=place)
+        x = torch.lerp(noise, mel, grid[step][:, None, None])
         given = mel.masked_fill(unknown[..., None], 0.0)
         told = torch.zeros(count, dtype=torch.bool, device=place)
         with precision():
@@ -91,7 +91,7 @@ def train(
                     lambda at, t: taught(at, given, tokens, t, both), x, grid[step], grid[step + 1], SUBSTEPS
                 )
             made = learned(x, given, tokens, grid[step], told)
-        return F.mse_loss(made.float()[unknown], target[unknown])
+        return flow.masked_mean((made.float() - target).square(), unknown)
 
     facts = dict(
         vocab=reader.VOCABULARY,
@@ -101,18 +101,14 @@ def train(
         taught_seconds=saved["elapsed"],
     )
     with flow.attention():
-        optims = flow.optimizers(student, lr)
         return loop.run(
-            "distil",
-            out / "distilled.pt",
-            student,
-            optims,
+            loop.Trained("distil", out / "distilled.pt", student, flow.optimizers(student, lr), facts=facts),
+            partial(flow.drawn, data, flow.batch_frames(place) // 2),
             loss,
             minutes,
             lr,
             seed,
             max_steps,
-            facts=facts,
             warm_up_steps=WARM_UP_STEPS,
         )
 

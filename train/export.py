@@ -107,7 +107,9 @@ def vocoder(build: Path, out: Path) -> None:
 def reference(teacher: str, sentence: str) -> corpus.Utterance:
     """What the teacher says, cut as in training."""
     if teacher == "espeak":
-        made = vietnamese.cut(sentence, teacher, Espeak(references.VIETNAMESE_VOICE).say(sentence))
+        made = vietnamese.cut(
+            sentence, teacher, Espeak(references.VIETNAMESE_VOICE).say(sentence), reader.vietnamese(sentence)
+        )
     else:
         from hibari.g2p import G2P
 

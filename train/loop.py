@@ -4,12 +4,15 @@ kill."""
 
 import argparse
 import contextlib
+import itertools
 import math
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +25,36 @@ WARM_UP_STEPS = 150
 CHECKPOINT_SECONDS = 90
 PRINT_SECONDS = 60
 
-Loss = Callable[[random.Random, torch.Generator], torch.Tensor]
+Batch = tuple[torch.Tensor, ...]
+READERS = 6
+"""Processes that draw batches for a GPU."""
+LOOK_EVERY = 25
+"""Steps: a loss is asked for its value so seldom that the GPU need not wait for us."""
+
+
+class Batches(torch.utils.data.Dataset[Batch]):
+    """What step number `i` is trained on: of the seed and the number alone, so that a killed run draws the same."""
+
+    def __init__(self, draw_batch: Callable[[random.Random], Batch], seed: int):
+        self._draw_batch, self._seed = draw_batch, seed
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._draw_batch(random.Random(f"{self._seed} {step}"))
+
+
+def batches(draw_batch: Callable[[random.Random], Batch], seed: int, first: int) -> Iterator[Batch]:
+    """Without end, from step `first` on."""
+    aside = device().type == "cuda"
+    return iter(
+        torch.utils.data.DataLoader(
+            Batches(draw_batch, seed),
+            batch_size=None,
+            sampler=itertools.count(first),  # type: ignore[arg-type]
+            num_workers=READERS if aside else 0,
+            pin_memory=aside,
+            prefetch_factor=4 if aside else None,
+        )
+    )
 
 
 def options(description: str | None, minutes: float, lr: float) -> argparse.ArgumentParser:
@@ -73,101 +105,144 @@ def read(path: Path) -> dict | None:
     return torch.load(path, weights_only=False, map_location=device()) if path.exists() else None
 
 
+@dataclass
+class Trained:
+    """What is trained: its model, and what else a run must find again (name → whatever has a state_dict)."""
+
+    name: str
+    path: Path
+    model: torch.nn.Module
+    optims: list[torch.optim.Optimizer]
+    beside: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Progressed:
+    ema: dict[str, torch.Tensor]
+    step: int = 0
+    elapsed: float = 0.0
+    log: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def _begun(what: Trained) -> Progressed:
+    """From its checkpoint, where there is one."""
+    so_far = Progressed({n: p.detach().clone() for n, p in what.model.state_dict().items()})
+    saved = read(what.path)
+    if saved:
+        what.model.load_state_dict(what.model.state_dict() | saved["model"])
+        so_far.ema |= saved["ema"]
+        so_far.step, so_far.elapsed, so_far.log = saved["step"], saved["elapsed"], saved["log"]
+        if "optims" in saved:  # not where train.keep restored it
+            for optim, state in zip(what.optims, saved["optims"], strict=True):
+                optim.load_state_dict(state)
+            for name, state in saved.get("beside", {}).items():
+                what.beside[name].load_state_dict(state)
+    return so_far
+
+
+def _save(what: Trained, so_far: Progressed) -> None:
+    partial = what.path.with_suffix(".partial")
+    torch.save(
+        dict(
+            model=what.model.state_dict(),
+            ema=so_far.ema,
+            optims=[o.state_dict() for o in what.optims],
+            beside={name: thing.state_dict() for name, thing in what.beside.items()},
+            step=so_far.step,
+            elapsed=so_far.elapsed,
+            log=so_far.log,
+        )
+        | what.facts,
+        partial,
+    )
+    os.replace(partial, what.path)
+
+
+@torch.no_grad()
+def _average(model: torch.nn.Module, ema: dict[str, torch.Tensor], step: int) -> None:
+    keep = min(EMA, (1 + step) / (10 + step))
+    now = model.state_dict()
+    floats = [key for key, value in now.items() if value.is_floating_point()]
+    torch._foreach_lerp_([ema[key] for key in floats], [now[key] for key in floats], 1 - keep)
+
+
+def _watched(model: torch.nn.Module, ema: dict[str, torch.Tensor], watch: Callable[[], float] | None) -> str:
+    """`watch` is called with the averaged weights in the model."""
+    if watch is None:
+        return ""
+    weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
+    model.load_state_dict(ema)
+    with torch.no_grad():
+        value = watch()
+    model.load_state_dict(weights)
+    return f"  watched {value:.4f}"
+
+
+def _stepped(what: Trained, loss: torch.Tensor, rate: float) -> None:
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(what.model.parameters(), 1.0)
+    for optim in what.optims:
+        for group in optim.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)
+        optim.step()
+        optim.zero_grad()
+
+
 def run(
-    name: str,
-    path: Path,
-    model: torch.nn.Module,
-    optims: list[torch.optim.Optimizer],
-    loss_of: Loss,
+    what: Trained,
+    draw_batch: Callable[[random.Random], Batch],
+    loss_of: Callable[[Batch, torch.Generator], torch.Tensor],
     minutes: float,
     lr: float,
     seed: int,
     max_steps: int | None = None,
     watch: Callable[[], float] | None = None,
-    facts: dict | None = None,
     warm_up_steps: int = WARM_UP_STEPS,
 ) -> list[float]:
-    """Train until the minutes are used up, over all runs, or `max_steps` are done; the losses of this run's steps.
+    """Train until the minutes are used up, over all runs, or `max_steps` are done; losses of this run, seldom on a GPU.
 
-    `watch` is called with the averaged weights in the model. A kill loses at most CHECKPOINT_SECONDS of work."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    ema = {n: p.detach().clone() for n, p in model.state_dict().items()}
-    step, elapsed = 0, 0.0
-    log: list[tuple[int, float, float]] = []
-    saved = read(path)
-    if saved:
-        model.load_state_dict(model.state_dict() | saved["model"])
-        ema, step, elapsed, log = ema | saved["ema"], saved["step"], saved["elapsed"], saved["log"]
-        if "optims" in saved:  # not where train.keep restored it
-            for optim, state in zip(optims, saved["optims"], strict=True):
-                optim.load_state_dict(state)
-            draw.setstate(saved["draw"])
-            generator.set_state(saved["generator"].cpu())
-
-    def save() -> None:
-        partial = path.with_suffix(".partial")
-        torch.save(
-            dict(
-                model=model.state_dict(),
-                ema=ema,
-                optims=[o.state_dict() for o in optims],
-                step=step,
-                elapsed=elapsed,
-                log=log,
-                draw=draw.getstate(),
-                generator=generator.get_state(),
-            )
-            | (facts or {}),
-            partial,
-        )
-        os.replace(partial, path)
-
-    def watched() -> str:
-        if watch is None:
-            return ""
-        weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
-        model.load_state_dict(ema)
-        with torch.no_grad():
-            value = watch()
-        model.load_state_dict(weights)
-        return f"  watched {value:.4f}"
-
+    A kill loses at most CHECKPOINT_SECONDS of work."""
+    what.path.parent.mkdir(parents=True, exist_ok=True)
+    now = _begun(what)
+    place = device()
+    generator = torch.Generator(place).manual_seed(seed + now.step)
+    drawn = batches(draw_batch, seed, now.step)
     losses: list[float] = []
     warm_up = warm_up_steps if max_steps is None else max(1, max_steps // 5)
+    look_every = LOOK_EVERY if place.type == "cuda" else 1
     last_save = last_print = time.monotonic()
-    with Progress(TextColumn(name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
+    with Progress(TextColumn(what.name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=minutes * 60 if max_steps is None else max_steps, state="starting")
-        while elapsed < minutes * 60 if max_steps is None else step < max_steps:
+        began = clock()
+        while now.elapsed < minutes * 60 if max_steps is None else now.step < max_steps:
+            done = now.elapsed / (minutes * 60) if max_steps is None else now.step / max_steps
+            rate = lr * min(1.0, (now.step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+            batch = tuple(part.to(place, non_blocking=True) for part in next(drawn))
+            loss = loss_of(batch, generator)
+            _stepped(what, loss, rate)
+            _average(what.model, now.ema, now.step)
+            now.step += 1
+            if now.step % look_every == 0:
+                losses.append(loss.item())
+            now.elapsed += clock() - began
             began = clock()
-            done = elapsed / (minutes * 60) if max_steps is None else step / max_steps
-            rate = lr * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
-            loss = loss_of(draw, generator)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optim in optims:
-                for group in optim.param_groups:
-                    group["lr"] = rate
-                optim.step()
-                optim.zero_grad()
-            keep = min(EMA, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for key, value in model.state_dict().items():
-                    ema[key].lerp_(value, 1 - keep) if value.is_floating_point() else ema[key].copy_(value)
-            step += 1
-            losses.append(loss.item())
-            elapsed += clock() - began
-            recent = float(np.mean(losses[-50:]))
-            bar.update(task, completed=elapsed if max_steps is None else step, state=f"step {step} loss {recent:.3f}")
+            recent = float(np.mean(losses[-50 // look_every :])) if losses else math.nan
+            bar.update(
+                task,
+                completed=now.elapsed if max_steps is None else now.step,
+                state=f"step {now.step} loss {recent:.3f}",
+            )
             if time.monotonic() - last_print > PRINT_SECONDS:
                 last_print = time.monotonic()
-                log.append((step, elapsed, recent))
-                picture.losses(path.with_suffix(".png"), log)
+                now.log.append((now.step, now.elapsed, recent))
+                picture.losses(what.path.with_suffix(".png"), now.log)
+                told = _watched(what.model, now.ema, watch)
                 bar.console.print(
-                    f"{elapsed / 60:6.1f} min  step {step:6d}  loss {recent:.4f}{watched()}  lr {rate:.1e}"
+                    f"{now.elapsed / 60:6.1f} min  step {now.step:6d}  loss {recent:.4f}{told}  lr {rate:.1e}"
                 )
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
                 last_save = time.monotonic()
-                save()
-    save()
+                _save(what, now)
+    _save(what, now)
     return losses

@@ -1,20 +1,18 @@
 """The corpus as the flow model sees it: sequences of one speaker with their tokens, what is given and what is to be
-generated.
+generated. All mels are computed at the start and lie beside the model: a batch is a list of places among them."""
 
-Mels are computed once and mapped from disk, so that a restarted run goes on at once and two runs share the memory."""
-
-import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
+from torchaudio.functional import resample
 
 from engine.mel import log_mel
 from speech import audio
-from train import corpus, reader
+from train import corpus, loop, reader
 
 SHARES = {"hibari": 0.25, "kokoro": 0.5, "vi": 0.25}
 """How often a teacher is drawn, of those whose shards are there."""
@@ -33,32 +31,25 @@ LEAST_GENERATED = 100
 
 @dataclass(frozen=True)
 class Said:
-    mel: np.ndarray  # (frames, 100) float16
+    start: int  # frame in Data.mels
     tokens: np.ndarray  # int16, of each symbol
     frames: np.ndarray  # int32, of each symbol
+    length: int
 
 
-def warped_mels(path: Path, ratio: float) -> list[np.ndarray]:
-    """Each utterance's mel, played at `ratio` times its rate; (frames, 100) float16, from disk when it has been
-    made before."""
-    kept = path.with_suffix(f".{ratio:.2f}.mel.npy")
-    said = list(corpus.read(path))
-    lengths = [round_frames(np.array(u.frames), ratio).sum() for u in said]
-    if not kept.exists():
-        mels = []
-        for u, length in zip(said, lengths, strict=True):
-            samples = u.pcm.astype(np.float32) / 32767
-            if ratio != 1.0:
-                samples = soxr.resample(samples, audio.SAMPLE_RATE * ratio, audio.SAMPLE_RATE).astype(np.float32)
-            samples = np.pad(samples, (0, max(0, int(length) * audio.HOP_SAMPLES - len(samples))))
-            mels.append(log_mel(torch.from_numpy(samples))[:length].numpy().astype(np.float16))
-        partial = kept.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, np.concatenate(mels))
-        os.replace(partial, kept)
-    whole = np.load(kept, mmap_mode="r")
-    ends = np.cumsum(lengths)
-    return [whole[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+@torch.no_grad()
+def mels_of(said: list[corpus.Utterance], lengths: list[int], ratio: float, place: torch.device) -> list[torch.Tensor]:
+    """Of each utterance the log mel (length, 100) float16, played at `ratio` times its rate."""
+    most = max(max(lengths) * audio.HOP_SAMPLES, max(len(u.pcm) for u in said))
+    padded = np.zeros((len(said), most), np.int16)
+    for row, u in zip(padded, said, strict=True):
+        row[: len(u.pcm)] = u.pcm
+    samples = torch.from_numpy(padded).to(place).float() / 32767
+    if ratio != 1.0:
+        samples = resample(samples, round(audio.SAMPLE_RATE * ratio), audio.SAMPLE_RATE, lowpass_filter_width=32)
+        samples = torch.nn.functional.pad(samples, (0, max(0, most - samples.shape[1])))
+    mels = log_mel(samples).half()
+    return [mel[:length].clone() for mel, length in zip(mels, lengths, strict=True)]
 
 
 def round_frames(frames: np.ndarray, ratio: float) -> np.ndarray:
@@ -67,22 +58,21 @@ def round_frames(frames: np.ndarray, ratio: float) -> np.ndarray:
 
 
 class Data:
-    def __init__(self, folder: Path, kinds: dict[str, float] | None = None):
+    def __init__(self, folder: Path):
         index = {symbol: i for i, symbol in enumerate(reader.VOCABULARY)}
         self.speakers: dict[str, list[list[Said]]] = {}
         """Of each kind, the speakers, each a list of what it says; warped ones apart, under `kind~`."""
         self.held_back: list[list[Said]] = []
-        for kind in kinds or SHARES:
+        self._made: list[torch.Tensor] = []
+        self._total = 0
+        for kind in SHARES:
             plain: dict[str, list[Said]] = {}
             for number, path in enumerate(corpus.shards(folder, kind)):
                 said = list(corpus.read(path))
-                tokens = [np.array([index[s] for s in u.symbols], np.int16) for u in said]
-                ratios = [1.0] if not WARPS[kind] else [1.0, WARP_RATIOS[number % len(WARP_RATIOS)]]
-                for ratio in ratios:
-                    for u, ids, mel in zip(said, tokens, warped_mels(path, ratio), strict=True):
+                for ratio in [1.0] if not WARPS[kind] else [1.0, WARP_RATIOS[number % len(WARP_RATIOS)]]:
+                    for u, one in zip(said, self._said(said, ratio, index), strict=True):
                         # Kokoro's speakers return in other shards under the same name; a warped one is somebody else.
-                        name = u.speaker if ratio == 1.0 else f"~{u.speaker} {ratio}"
-                        plain.setdefault(name, []).append(Said(mel, ids, round_frames(np.array(u.frames), ratio)))
+                        plain.setdefault(u.speaker if ratio == 1.0 else f"~{u.speaker} {ratio}", []).append(one)
                 if number == 0:
                     kept = plain[said[-1].speaker] if kind == "kokoro" else plain[said[-1].speaker][-HELD_BACK:]
                     self.held_back.append(list(kept))
@@ -91,13 +81,23 @@ class Data:
                 found = [us for name, us in plain.items() if name.startswith("~") == warped and len(us) > 1]
                 if found:
                     self.speakers[kind + "~" * warped] = found
-        some = [said for group in self.speakers.values() for speaker in group for said in speaker[:20]]
-        self.mean = np.mean([said.mel.mean(axis=0, dtype=np.float64) for said in some], axis=0)
+        self.mels = torch.cat(self._made)
+        """(frames, 100) float16, one utterance after the other, where the model is."""
+        self._made = []
+        self.mean = self.mels[:: max(1, len(self.mels) // 100_000)].double().mean(dim=0).cpu().numpy()
+
+    def _said(self, shard: list[corpus.Utterance], ratio: float, index: dict[str, int]) -> Iterator[Said]:
+        frames = [round_frames(np.array(u.frames), ratio) for u in shard]
+        lengths = [int(one.sum()) for one in frames]
+        self._made += mels_of(shard, lengths, ratio, loop.device())
+        for u, one, length in zip(shard, frames, lengths, strict=True):
+            yield Said(self._total, np.array([index[s] for s in u.symbols], np.int16), one, length)
+            self._total += length
 
     def minutes(self) -> dict[str, str]:
         per_frame = audio.HOP_SAMPLES / audio.SAMPLE_RATE / 60
         return {
-            name: f"{len(group)} speakers, {sum(len(s.mel) for speaker in group for s in speaker) * per_frame:.0f} min"
+            name: f"{len(group)} speakers, {sum(s.length for speaker in group for s in speaker) * per_frame:.0f} min"
             for name, group in self.speakers.items()
         }
 
@@ -111,33 +111,33 @@ class Data:
         return draw.choices(group, [len(said) ** 0.5 for said in group])[0]
 
     def sequence(self, draw: random.Random, length: int, held_back: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        """Utterances of one speaker end to end, cut to `length`: mel, tokens, and the frames of the reference
-        (0: a span instead)."""
+        """Utterances of one speaker end to end, cut to `length`: places in `mels`, tokens, and the frames of the
+        reference (0: a span instead)."""
         pool = draw.choice(self.held_back) if held_back else self.speaker(draw)
-        mels: list[np.ndarray] = []
+        places: list[np.ndarray] = []
         tokens: list[np.ndarray] = []
         first = 0
         total = 0
         while total < length:
             said = draw.choice(pool)
             frames = said.frames
-            if not mels:
-                first = len(said.mel)
+            if not places:
+                first = said.length
                 if draw.random() < JITTERED:  # at inference a reference's own durations are a guess
                     frames = _jitter(frames, draw)
-            mels.append(said.mel)
+            places.append(np.arange(said.start, said.start + said.length))
             tokens.append(np.repeat(said.tokens, frames))
-            total += len(said.mel)
-        mel, token = np.concatenate(mels), np.concatenate(tokens).astype(np.int64)
+            total += said.length
+        place, token = np.concatenate(places), np.concatenate(tokens)
         if draw.random() < 1 - REFERENCE_FIRST:
             at = draw.randrange(total - length + 1)
-            return mel[at : at + length], token[at : at + length], 0
-        return mel[:length], token[:length], first if first < length - LEAST_GENERATED else 0
+            return place[at : at + length], token[at : at + length], 0
+        return place[:length], token[:length], first if first < length - LEAST_GENERATED else 0
 
     def batch(self, draw: random.Random, length: int, count: int, held_back: bool = False) -> tuple[torch.Tensor, ...]:
-        """mel (b, n, 100), tokens (b, n), unknown (b, n): the frames to be generated."""
+        """places in `mels` (b, n) int32, tokens (b, n) int16, unknown (b, n): the frames to be generated."""
         rows = [self.sequence(draw, length, held_back) for _ in range(count)]
-        unknown = torch.ones(len(rows), length, dtype=torch.bool)
+        unknown = np.ones((len(rows), length), np.bool_)
         for row, (_, _, reference) in enumerate(rows):
             if reference:
                 unknown[row, :reference] = False
@@ -147,9 +147,9 @@ class Data:
                 unknown[row, :start] = False
                 unknown[row, start + size :] = False
         return (
-            torch.from_numpy(np.stack([r[0] for r in rows])).float(),
+            torch.from_numpy(np.stack([r[0] for r in rows]).astype(np.int32)),
             torch.from_numpy(np.stack([r[1] for r in rows])),
-            unknown,
+            torch.from_numpy(unknown),
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from speech import audio
 from train import align, corpus, everyday_vi, pitch, reader, texts
-from train.espeak import Espeak, Spoken
+from train.espeak import Spoken
 
 DIALECTS = ["vi", "vi", "vi-vn-x-central", "vi-vn-x-south"]
 """Northern twice: it is the voice that is shipped."""
@@ -42,22 +42,20 @@ MOST_FRAMES = 80
 """Of one symbol: longer ones are a slip of the alignment."""
 
 
-def utterances(draw: random.Random, count: int) -> Iterator["corpus.Utterance | None"]:
+def sentences(draw: random.Random, count: int) -> Iterator[tuple[str, str]]:
+    """(text in words, voice) of one voice."""
     from sea_g2p import Normalizer
 
-    voice = draw.choice(DIALECTS) + draw.choice(TIMBRES)
-    teacher, words = Espeak(voice), Normalizer("vi")
+    voice, words = draw.choice(DIALECTS) + draw.choice(TIMBRES), Normalizer("vi")
     held = {s.lower() for s in texts.held_out("vi")}
     phrases = texts.vietnamese(count, draw.randrange(2**31), held, HUNSPELL, MESSAGES)
     for phrase in phrases:
         said = everyday_vi.sentence(draw) if draw.random() < 0.5 else phrase
-        text = words.normalize(said)  # espeak reads words only: figures are the reader's to say
-        yield cut(text, voice, teacher.say(text))
+        yield words.normalize(said), voice  # espeak reads words only: figures are the reader's to say
 
 
-def cut(text: str, voice: str, spoken: Spoken) -> "corpus.Utterance | None":
+def cut(text: str, voice: str, spoken: Spoken, symbols: list[str]) -> "corpus.Utterance | None":
     """None where espeak said something far from the reader's symbols."""
-    symbols = reader.vietnamese(text)
     segments = [(_named(name), end) for name, end in spoken.segments]
     if len(symbols) < 4 or len(segments) < 4:
         return None

@@ -4,11 +4,13 @@ them.
 Try: python -m train.vocoder --minutes 40
 """
 
+import contextlib
 import math
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +18,12 @@ import torch.nn.functional as F
 
 from engine.mel import log_mel
 from speech import audio
-from train import corpus, loop, source_filter
+from train import corpus, discriminators, loop, source_filter
 from train.source_filter import CONTEXT
+from train.speech_data import mels_of
 
 SHAPE = dict(dim=320, intermediate_dim=960, num_layers=6)
-SEGMENT, EDGE, BATCH = 56, 4, 10
+SEGMENT, EDGE, BATCH, GPU_BATCH = 56, 4, 10, 32
 """Frames of a training segment, and those at each end that are context only."""
 KINDS = {"hibari": 0.3, "kokoro": 0.4, "slt": 0.1, "vi": 0.2}
 """How often each teacher is drawn, of those whose shards are there."""
@@ -34,6 +37,7 @@ HELD_BACK = 20
 RESOLUTIONS = [(128, 32), (256, 64), (512, 128), (1024, 256), (2048, 512)]
 RESOLUTIONS_A_STEP = 2
 MEL_WEIGHT, SPECTRAL_WEIGHT, PITCH_WEIGHT, PHASE_WEIGHT = 15.0, 0.5, 0.3, 1.0
+FOOLED_WEIGHT, APART_WEIGHT = 1.0, 2.0
 COMPRESSION = 0.3
 LOUDEST_GAIN, QUIETEST_GAIN = 1.1, 0.4
 """Voices are scaled by their reference's loudness at inference."""
@@ -64,33 +68,57 @@ class SourceFilter(torch.nn.Module):
         return source_filter.speak(self(mel[None])[0].float(), mel).numpy()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Clip:
-    kind: str
-    mel: np.ndarray  # (frames, 100) float16
-    pcm: np.ndarray
-    f0: np.ndarray
-    """Hz with straight lines where unvoiced."""
-    voiced: np.ndarray
-    phase: np.ndarray
+    start: int  # frame in Sounds
+    length: int
+    known: bool
+    """Whether the phase is the teacher's own."""
 
 
-def clips(folder: Path, kind: str, held_back: bool = False) -> list[Clip]:
-    out = []
-    for number, path in enumerate(corpus.shards(folder, kind)):
-        said = list(corpus.read(path))
-        said = (said[-HELD_BACK:] if held_back else said[:-HELD_BACK]) if number == 0 else [] if held_back else said
-        for u in said:
-            count = len(u.f0)
-            voiced = u.f0 > 0
-            if count < 3 or not voiced.any():
-                continue
+class Sounds:
+    """All clips of all teachers, one after the other, where the model is."""
+
+    def __init__(self, folder: Path, held_back: bool = False):
+        self.pools: dict[str, list[Clip]] = {}
+        self._parts: list[tuple[torch.Tensor, ...]] = []
+        self._total = 0
+        for kind in KINDS:
+            for shard in _shards(folder, kind, held_back):
+                self.pools.setdefault(kind, []).extend(self._clips(kind, shard))
+        mel, pcm, f0, voiced, phase = (torch.cat(part) for part in zip(*self._parts, strict=True))
+        self._parts = []
+        self.mel, self.pcm = mel, pcm
+        """(frames, 100) float16; (frames, 256) int16."""
+        self.f0, self.voiced, self.phase = f0, voiced, phase
+        """(frames,) Hz with straight lines where unvoiced; bool; cycles."""
+
+    def _clips(self, kind: str, shard: list[corpus.Utterance]) -> Iterator[Clip]:
+        place = loop.device()
+        mels = mels_of(shard, [len(u.f0) for u in shard], 1.0, place)
+        for u, mel in zip(shard, mels, strict=True):
+            count, voiced = len(u.f0), u.f0 > 0
             at = np.arange(count)
             f0 = np.exp(np.interp(at, at[voiced], np.log(u.f0[voiced]))).astype(np.float32)
-            mel = log_mel(torch.from_numpy(u.pcm.astype(np.float32) / 32767))[:count].numpy().astype(np.float16)
-            phase = u.phase if u.phase[0] < 0 else (u.phase - SHIFT.get(kind, 0.0)) % 1.0
-            out.append(Clip(kind, mel, u.pcm, f0, voiced, phase))
-    return out
+            known = bool(u.phase[0] >= 0)
+            phase = (u.phase - SHIFT.get(kind, 0.0)) % 1.0 if known else source_filter.phase_of(torch.from_numpy(f0))
+            pcm = torch.from_numpy(u.pcm).to(place).view(count, audio.HOP_SAMPLES)
+            rows = (torch.as_tensor(part).to(place) for part in (f0, voiced, phase))
+            self._parts.append((mel, pcm, *rows))
+            yield Clip(self._total, count, known)
+            self._total += count
+
+    def minutes(self) -> dict[str, str]:
+        per_frame = audio.HOP_SAMPLES / audio.SAMPLE_RATE / 60
+        return {kind: f"{sum(c.length for c in found) * per_frame:.0f} min" for kind, found in self.pools.items()}
+
+
+def _shards(folder: Path, kind: str, held_back: bool) -> Iterator[list[corpus.Utterance]]:
+    for number, path in enumerate(corpus.shards(folder, kind)[: 1 if held_back else None]):
+        said = list(corpus.read(path))
+        if number == 0:
+            said = said[-HELD_BACK:] if held_back else said[:-HELD_BACK]
+        yield [u for u in said if len(u.f0) >= SEGMENT + 2 and (u.f0 > 0).any()]
 
 
 @dataclass
@@ -104,38 +132,24 @@ class Batch:
     """(b,) whether the phase is the teacher's own."""
 
 
-def batch(pools: dict[str, list[Clip]], draw: random.Random, size: int = BATCH) -> Batch:
-    kinds = draw.choices(list(pools), [KINDS[k] for k in pools], k=size)
-    rows: list[tuple[Any, ...]] = []
-    for kind in kinds:
-        while len((clip := draw.choice(pools[kind])).mel) < SEGMENT + 1:
-            pass
-        at = draw.randrange(len(clip.mel) - SEGMENT)
-        gain = draw.uniform(QUIETEST_GAIN, LOUDEST_GAIN)
-        around = np.clip(np.arange(at - CONTEXT, at + SEGMENT + CONTEXT), 0, len(clip.f0) - 1)
-        known = bool(clip.phase[0] >= 0)
-        f0 = torch.from_numpy(clip.f0[around]).double()
-        phase = torch.from_numpy(clip.phase[around]).double() if known else source_filter.phase_of(f0)
-        rows.append(
-            (
-                np.maximum(clip.mel[at : at + SEGMENT].astype(np.float32) + math.log(gain), math.log(1e-5)),
-                clip.pcm[at * audio.HOP_SAMPLES : (at + SEGMENT - 1) * audio.HOP_SAMPLES].astype(np.float32)
-                * (gain / 32767),
-                f0,
-                phase,
-                clip.voiced[at : at + SEGMENT],
-                known,
-            )
-        )
-    mel, wave, f0s, phases, voiced, knowns = zip(*rows, strict=True)
-    return Batch(
-        torch.from_numpy(np.stack(mel)),
-        torch.from_numpy(np.stack(wave)),
-        torch.stack(f0s),
-        torch.stack(phases),
-        torch.from_numpy(np.stack(voiced)),
-        torch.tensor(knowns),
-    )
+def drawn(pools: dict[str, list[Clip]], size: int, draw: random.Random) -> loop.Batch:
+    """Places of the frames around each segment (b, SEGMENT + 2 CONTEXT), loudness (b,), known (b,)."""
+    rows = []
+    for kind in draw.choices(list(pools), [KINDS[k] for k in pools], k=size):
+        clip = draw.choice(pools[kind])
+        at = draw.randrange(clip.length - SEGMENT)
+        around = np.clip(np.arange(at - CONTEXT, at + SEGMENT + CONTEXT), 0, clip.length - 1)
+        rows.append((around + clip.start, draw.uniform(QUIETEST_GAIN, LOUDEST_GAIN), clip.known))
+    places, gains, knowns = zip(*rows, strict=True)
+    return torch.from_numpy(np.stack(places)), torch.tensor(gains), torch.tensor(knowns)
+
+
+def looked_up(sounds: Sounds, batch: loop.Batch) -> Batch:
+    places, gain, known = batch
+    inner = places[:, CONTEXT:-CONTEXT]
+    mel = (sounds.mel[inner].float() + gain.log()[:, None, None]).clamp(min=math.log(1e-5))
+    wave = sounds.pcm[inner[:, :-1]].flatten(1).float() * (gain[:, None] / 32767)
+    return Batch(mel, wave, sounds.f0[places].double(), sounds.phase[places].double(), sounds.voiced[inner], known)
 
 
 def spectral_loss(made: torch.Tensor, real: torch.Tensor, draw: random.Random) -> torch.Tensor:
@@ -166,25 +180,48 @@ def _compressed(spectrum: torch.Tensor) -> torch.Tensor:
     return spectrum * size ** (COMPRESSION - 1)
 
 
-def loss_of(out: torch.Tensor, b: Batch, draw: random.Random) -> torch.Tensor:
+def spoken(out: torch.Tensor, b: Batch) -> tuple[torch.Tensor, torch.Tensor, source_filter.Parts]:
+    """Samples, the harmonics' spectrum, and what the network said; pitch and phase are the teacher's."""
     parts = source_filter.parts_of(out, b.mel)
     source = source_filter.source_spectrum(source_filter.pulses(b.f0, b.phase))
     harmonic = source_filter.harmonic_spectrum(parts, source)
-    made = source_filter.wave(harmonic + source_filter.noise_spectrum(parts))
-    inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
-    loss = spectral_loss(made[:, inner], b.wave[:, inner], draw)
-    loss = loss + PITCH_WEIGHT * pitch_loss(parts.pitch, b.f0[:, CONTEXT:-CONTEXT], b.voiced)
-    if PHASE_WEIGHT and bool(b.known.any()):
-        # The harmonics alone against all of the teacher: what follows the pitch is learned, what does not averages out.
-        window = torch.hann_window(audio.FFT_SAMPLES)
-        real = torch.stft(
-            b.wave[b.known], audio.FFT_SAMPLES, audio.HOP_SAMPLES, window=window, center=True, return_complex=True
-        ).transpose(1, 2)
-        real = real[:, EDGE:-EDGE]
-        miss = _compressed(harmonic[b.known][:, EDGE:-EDGE]) - _compressed(real)
-        heard = b.voiced[b.known][:, EDGE:-EDGE, None]
-        loss = loss + PHASE_WEIGHT * (torch.view_as_real(miss).square().sum(-1) * heard).mean()
-    return loss
+    return source_filter.wave(harmonic + source_filter.noise_spectrum(parts)), harmonic, parts
+
+
+def phase_loss(harmonic: torch.Tensor, b: Batch) -> torch.Tensor:
+    """The harmonics alone against all of the teacher: what follows the pitch is learned, what does not averages out."""
+    window = torch.hann_window(audio.FFT_SAMPLES, device=b.wave.device)
+    real = torch.stft(
+        b.wave, audio.FFT_SAMPLES, audio.HOP_SAMPLES, window=window, center=True, return_complex=True
+    ).transpose(1, 2)
+    miss = _compressed(harmonic[:, EDGE:-EDGE]) - _compressed(real[:, EDGE:-EDGE])
+    heard = (b.voiced & b.known[:, None])[:, EDGE:-EDGE, None]
+    return (torch.view_as_real(miss).square().sum(-1) * heard).mean()
+
+
+class Critics:
+    """The discriminators and their own optimizer: what they say of a batch, and how they learn from it."""
+
+    def __init__(self, precision: Callable[[], contextlib.AbstractContextManager], lr: float):
+        self.all = discriminators.Discriminators().to(loop.device())
+        self.optim = torch.optim.AdamW(self.all.parameters(), lr=lr, betas=(0.8, 0.9))
+        self._precision = precision
+
+    def loss(self, made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        """They learn to tell `made` from `real` (b, samples); then how far `made` still is from fooling them."""
+        with self._precision():
+            theirs = discriminators.their_loss(self.all(real), self.all(made.detach()))
+        self.optim.zero_grad()
+        theirs.backward()
+        torch.nn.utils.clip_grad_norm_(self.all.parameters(), 1.0)
+        self.optim.step()
+        self.all.requires_grad_(False)
+        with self._precision():
+            with torch.no_grad():
+                heard = self.all(real)
+            fooled, apart = discriminators.our_loss(heard, self.all(made))
+        self.all.requires_grad_(True)
+        return FOOLED_WEIGHT * fooled + APART_WEIGHT * apart
 
 
 def train(
@@ -196,35 +233,61 @@ def train(
     compiled: bool,
     threads: int,
     max_steps: int | None = None,
+    judged: bool = False,
+    start: Path | None = None,
 ) -> list[float]:
+    """`judged`: with discriminators, which want a GPU. `start`: a checkpoint whose weights are gone on from."""
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     place = loop.device()
-    pools = {kind: found for kind in KINDS if (found := clips(data_folder, kind))}
-    print(
-        {kind: f"{sum(len(c.pcm) for c in found) / audio.SAMPLE_RATE / 60:.0f} min" for kind, found in pools.items()},
-        flush=True,
-    )
+    sounds = Sounds(data_folder)
+    print(sounds.minutes(), flush=True)
     model = SourceFilter(**SHAPE).to(place)
+    if start is not None:
+        model.load_state_dict(torch.load(start, map_location=place, weights_only=False)["ema"])
     forward = torch.compile(model) if compiled else model
     precision = loop.precision_of(place)
+    critics = Critics(precision, lr) if judged else None
+    inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
+    sizes = random.Random(seed)
 
-    def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
-        b = batch(pools, draw)
+    def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
+        b = looked_up(sounds, batch)
         with precision():
-            made = forward(b.mel)
-        return loss_of(made.float(), b, draw)
+            said = forward(b.mel)
+        made, harmonic, parts = spoken(said.float(), b)
+        total = spectral_loss(made[:, inner], b.wave[:, inner], sizes)
+        total = total + PITCH_WEIGHT * pitch_loss(parts.pitch, b.f0[:, CONTEXT:-CONTEXT], b.voiced)
+        total = total + PHASE_WEIGHT * phase_loss(harmonic, b)
+        return total if critics is None else total + critics.loss(made[:, inner], b.wave[:, inner])
 
     optim = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.8, 0.95), weight_decay=0.01)
-    facts = dict(shape=SHAPE)
-    return loop.run("vocoder", out / "vocoder.pt", model, [optim], loss, minutes, lr, seed, max_steps, facts=facts)
+    beside = {} if critics is None else {"critics": critics.all, "their optimizer": critics.optim}
+    return loop.run(
+        loop.Trained("vocoder", out / "vocoder.pt", model, [optim], beside, dict(shape=SHAPE)),
+        partial(drawn, sounds.pools, GPU_BATCH if place.type == "cuda" else BATCH),
+        loss,
+        minutes,
+        lr,
+        seed,
+        max_steps,
+    )
 
 
 if __name__ == "__main__":
     parser = loop.options(__doc__, minutes=25, lr=1e-3)
-    parser.add_argument("--phase-weight", type=float, default=PHASE_WEIGHT)
+    parser.add_argument("--judged", action="store_true", help="with discriminators: wants a GPU")
+    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     chosen = parser.parse_args()
-    PHASE_WEIGHT = chosen.phase_weight
     train(
-        chosen.corpus, chosen.out, chosen.minutes, chosen.lr, chosen.seed, chosen.compile, chosen.threads, chosen.steps
+        chosen.corpus,
+        chosen.out,
+        chosen.minutes,
+        chosen.lr,
+        chosen.seed,
+        chosen.compile,
+        chosen.threads,
+        chosen.steps,
+        chosen.judged,
+        chosen.start,
     )

@@ -1,0 +1,310 @@
+"""An ONNX graph run by torch, on the CPU or a GPU: Kokoro's, of whose operators it knows those forms that are there.
+
+A value lives in one of three places, settled when the graph is loaded: tensors of data on the device; tensors of shape
+arithmetic on the host, where reading them stops nothing; and plain Python, where torch wants sizes, axes or a scalar.
+A step between two places is a step of the plan of its own. Only one of Kokoro's makes the host wait for the device:
+that which reads how many frames the durations add up to.
+Convolutions are matrix products, since cuDNN plans anew for every length, and speech has a new one every time.
+Try: python -m train.torch_graph build/kokoro/kokoro-fp32.onnx
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+PYTHON_INPUTS = {
+    **dict.fromkeys(("Reshape", "Expand", "Unsqueeze", "Squeeze", "Split", "Pad", "ReduceMean", "ReduceSum"), (1,)),
+    **dict.fromkeys(("CumSum",), (1,)),
+    **dict.fromkeys(("ConstantOfShape",), (0,)),
+    **dict.fromkeys(("Range",), (0, 1, 2)),
+    **dict.fromkeys(("Slice",), (1, 2, 3, 4)),
+    **dict.fromkeys(("Resize",), (2,)),
+    **dict.fromkeys(("STFT",), (1, 3)),
+}
+"""Which inputs of an operator are sizes, axes or the like, and so plain Python."""
+DATA_INPUTS = {"DynamicQuantizeLSTM": (0, 5, 6), "Resize": (0, 2)}
+"""Which are read when it runs, if not all."""
+GROWING = ("ConstantOfShape", "Range", "Expand")
+"""From a small shape they make large data."""
+SMALL = 8
+"""Numbers in a constant of shape arithmetic, at most."""
+
+Run = Callable[..., Any]
+Place = str
+"""device, host or python"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    run: Run
+    reads: list[int]
+    writes: list[int]
+    freed: list[int] = field(default_factory=list)
+
+
+def _reshape(x: Tensor, shape: list[int]) -> Tensor:
+    return x.reshape([x.shape[i] if size == 0 else size for i, size in enumerate(shape)])
+
+
+def _expand(x: Tensor, shape: list[int]) -> Tensor:
+    return x.expand(torch.broadcast_shapes(x.shape, shape))
+
+
+def _unsqueeze(x: Tensor, axes: list[int]) -> Tensor:
+    for axis in sorted(axes):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _gather(x: Tensor, index: Tensor | int, axis: int) -> Tensor:
+    if isinstance(index, int):
+        return x.select(axis, index)
+    found = x.index_select(axis, index.reshape(-1))
+    return found.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+
+
+def _slice(
+    x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None = None, steps: list[int] | None = None
+) -> Tensor:
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis, step = axes[i] if axes else i, steps[i] if steps else 1
+        x = x[(slice(None),) * axis + (slice(start, end, step),)]
+    return x
+
+
+def _convolve(x: Tensor, w: Tensor, b: Tensor | None = None, *, stride: int, pad: int, dilation: int) -> Tensor:
+    """As one matrix product over all taps. x (n, channels, length), w (out, channels, taps), b (out)."""
+    taps = w.shape[2]
+    if taps > 1:
+        windows = F.pad(x, (pad, pad)).unfold(2, (taps - 1) * dilation + 1, stride)[..., ::dilation]
+        x = windows.transpose(2, 3).reshape(x.shape[0], -1, windows.shape[2])
+    w = w.reshape(1, w.shape[0], -1).expand(x.shape[0], -1, -1)
+    return torch.bmm(w, x) if b is None else torch.baddbmm(b.reshape(1, -1, 1), w, x)
+
+
+def _convolve_transposed(
+    x: Tensor, w: Tensor, b: Tensor | None = None, *, stride: int, pad: int, more: int, group: int
+) -> Tensor:
+    """What each input adds to its taps, in one product, and those added up where they meet. w (channels, out, taps)."""
+    n, channels, length = x.shape
+    taps = w.shape[2]
+    if group == 1:
+        added = torch.bmm(w.reshape(1, channels, -1).transpose(1, 2).expand(n, -1, -1), x)
+    else:  # depthwise
+        added = (x.unsqueeze(2) * w.transpose(1, 2)).reshape(n, -1, length)
+    size = (length - 1) * stride - 2 * pad + taps + more
+    y = F.fold(added, (1, size), (1, taps), padding=(0, pad), stride=(1, stride)).squeeze(2)
+    return y if b is None else y + b.reshape(-1, 1)
+
+
+def _resize(x: Tensor, scales: list[float], mode: str) -> Tensor:
+    """The last axis. Kokoro's curves become longer by whole numbers."""
+    if mode == "nearest":
+        return x.unsqueeze(-1).expand(*x.shape, round(scales[-1])).flatten(-2)
+    return F.interpolate(x, scale_factor=scales[-1], mode="linear")
+
+
+def _stft(x: Tensor, step: int, window: Tensor, length: int) -> Tensor:
+    found = torch.stft(x, length, step, length, window, center=False, return_complex=True)
+    return torch.view_as_real(found).transpose(1, 2)
+
+
+def _scatter(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
+    return x.index_put(index.unbind(-1), updates)
+
+
+def _sum_up(x: Tensor, axis: int) -> Tensor:
+    # In float64: the phase of the voice is such a sum, and float32 would drift away from its F0.
+    return x.cumsum(axis, dtype=torch.float64).to(x.dtype) if x.is_floating_point() else x.cumsum(axis)
+
+
+def _lstm(x: Tensor, h: Tensor, c: Tensor, module: torch.nn.LSTM) -> tuple[Tensor, Tensor, Tensor]:
+    y, (h, c) = module(x, (h, c))
+    return y.unflatten(2, (-1, module.hidden_size)).transpose(1, 2), h, c
+
+
+def _lstm_module(node: Any, constants: dict[str, np.ndarray], device: str) -> torch.nn.LSTM:
+    """The int8 weights of a DynamicQuantizeLSTM in fp32; what is 8-bit in its activations falls away."""
+    w, r, b = (constants[node.input[i]] for i in (1, 2, 3))
+    ws, wz, rs, rz = (constants[node.input[i]].astype(np.float32) for i in (8, 9, 10, 11))
+    directions, size, gates = w.shape
+    module = torch.nn.LSTM(size, gates // 4, bidirectional=directions == 2)
+
+    def ordered(x: np.ndarray) -> Tensor:
+        i, o, f, c = np.split(x, 4)  # ONNX's order of gates, and below torch's
+        return torch.from_numpy(np.concatenate([i, f, c, o]))
+
+    with torch.no_grad():
+        for d, suffix in enumerate(("", "_reverse")[:directions]):
+            for name, weights, scale, zero in (("ih", w, ws, wz), ("hh", r, rs, rz)):
+                real = (weights[d].astype(np.float32) - zero[d]) * scale[d]
+                getattr(module, f"weight_{name}_l0{suffix}").copy_(ordered(real.T))
+            for name, bias in zip(("ih", "hh"), np.split(b[d], 2), strict=True):
+                getattr(module, f"bias_{name}_l0{suffix}").copy_(ordered(bias))
+    return module.to(device).eval().requires_grad_(False)
+
+
+SIMPLE: dict[str, Run] = {
+    "Add": operator.add, "Sub": operator.sub, "Mul": operator.mul, "Div": operator.truediv, "Pow": operator.pow,
+    "And": operator.and_, "Equal": operator.eq, "Greater": operator.gt, "GreaterOrEqual": operator.ge,
+    "Less": operator.lt, "MatMul": torch.matmul, "Where": torch.where, "Sqrt": torch.sqrt, "Sin": torch.sin,
+    "Cos": torch.cos, "Exp": torch.exp, "Atan": torch.atan, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid,
+    "Floor": torch.floor, "Round": torch.round, "Clip": torch.clamp, "Identity": lambda x: x,
+    "Reshape": _reshape, "Expand": _expand, "Unsqueeze": _unsqueeze, "Slice": _slice, "CumSum": _sum_up,
+    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "ScatterND": _scatter, "STFT": _stft,
+    "NonZero": lambda x: x.nonzero().T, "DequantizeLinear": lambda x, scale, zero: (x.float() - zero) * scale,
+    "FastGelu": lambda x, bias: F.gelu(x + bias, approximate="tanh"),
+}  # fmt: skip
+"""Operators without attributes, or whose attributes are the same in all of Kokoro."""
+
+
+def _bind(node: Any, constants: dict[str, np.ndarray], place: str) -> Run:
+    """What runs this node, its attributes read."""
+    from onnx import helper, numpy_helper
+
+    kind, a = node.op_type, {x.name: helper.get_attribute_value(x) for x in node.attribute}
+    if kind in SIMPLE:
+        return SIMPLE[kind]
+    if kind in ("LayerNormalization", "SkipLayerNormalization"):
+        normal = lambda x, w, b: F.layer_norm(x, w.shape, w, b, a["epsilon"])  # noqa: E731
+        return normal if kind == "LayerNormalization" else lambda x, skip, w, b: normal(x + skip, w, b)
+    if kind in ("Conv", "ConvTranspose"):
+        (stride,), (dilation,), pads, group = a["strides"], a["dilations"], a["pads"], a["group"]
+        if pads[0] != pads[1] or (kind == "Conv" and group != 1) or (kind == "ConvTranspose" and dilation != 1):
+            raise ValueError(f"{kind} {node.name} has attributes that are not known here: {a}")
+        if kind == "Conv":
+            return partial(_convolve, stride=stride, pad=pads[0], dilation=dilation)
+        more = a.get("output_padding", [0])[0]
+        return partial(_convolve_transposed, stride=stride, pad=pads[0], more=more, group=group)
+    if kind == "DynamicQuantizeLSTM":
+        return partial(_lstm, module=_lstm_module(node, constants, place))
+    if kind == "ConstantOfShape":
+        value = torch.from_numpy(numpy_helper.to_array(a["value"]).copy())
+        return partial(torch.full, fill_value=value.item(), dtype=value.dtype, device=place)
+    if kind == "Cast":
+        dtype = torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(a["to"]))).dtype
+        return lambda x: x.to(dtype)
+    bound: dict[str, Callable[[], Run]] = {
+        "Shape": lambda: lambda x: torch.tensor(x.shape, device="cpu"),
+        "Range": lambda: partial(torch.arange, device=place),
+        "Gather": lambda: partial(_gather, axis=a["axis"]),
+        "Split": lambda: lambda x, sizes: x.split(sizes, a["axis"]),
+        "Concat": lambda: lambda *x: torch.cat(x, a["axis"]),
+        "Transpose": lambda: lambda x: x.permute(a["perm"]),
+        "Softmax": lambda: lambda x: x.softmax(a["axis"]),
+        "LeakyRelu": lambda: lambda x: F.leaky_relu(x, a["alpha"]),
+        "ReduceMean": lambda: lambda x, axes: x.mean(axes, bool(a["keepdims"])),
+        "ReduceSum": lambda: lambda x, axes: x.sum(axes, bool(a["keepdims"])),
+        "Pad": lambda: lambda x, pads: F.pad(x, (pads[x.ndim - 1], pads[-1]), mode=a["mode"].decode()),
+        "Resize": lambda: partial(_resize, mode=a["mode"].decode()),
+        "FusedMatMul": lambda: lambda x, y: x.mT @ y,
+    }
+    if kind not in bound:
+        raise ValueError(f"The graph has an operator that is not known here: {kind}")
+    return bound[kind]()
+
+
+def _on_host(nodes: list[Any], constants: dict[str, np.ndarray]) -> set[str]:
+    """The values that shapes alone decide, as far as sizes and axes are made of them."""
+    decided, host, wanted = {*constants, ""}, set[str](), set[str]()
+    for node in nodes:
+        if node.op_type == "Shape" or decided.issuperset(node.input):
+            decided.update(node.output)
+            small = all(i in host or not i or (i in constants and constants[i].size <= SMALL) for i in node.input)
+            if node.op_type == "Shape" or (small and node.op_type not in GROWING):
+                host.update(node.output)
+    for node in reversed(nodes):
+        here = decided.issuperset(node.output) and not wanted.isdisjoint(node.output)
+        if node.op_type == "Shape":
+            continue
+        # Where the count of what it finds is a shape, the device would have to be asked for it.
+        if here or (node.op_type == "NonZero" and decided.issuperset(node.output)) or host.issuperset(node.output):
+            host.update(node.output)
+            wanted.update(node.input)
+        else:
+            wanted.update(node.input[i] for i in PYTHON_INPUTS.get(node.op_type, ()) if i < len(node.input))
+    return host
+
+
+class Graph:
+    """`graph(inputs)` gives the graph's outputs in their order, on `device`. ValueError: an operator is not known."""
+
+    def __init__(self, path: str, device: str = "cpu") -> None:
+        import onnx
+
+        graph = onnx.load(path).graph
+        self._device = device
+        self._constants = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+        self._slots: dict[tuple[str, Place], int] = {}
+        self._start: list[Any] = []
+        self._plan: list[Step] = []
+        self._made: dict[str, Place] = {i.name: "device" for i in graph.input}
+        self._inputs = [(i.name, self._slot(i.name, "device")) for i in graph.input]
+        host = _on_host(list(graph.node), self._constants)
+        for node in graph.node:
+            place = "host" if host.issuperset(node.output) else "device"
+            taken = DATA_INPUTS.get(node.op_type, range(len(node.input)))
+            reads = [self._read(node.input[i], self._wanted(node, i, place)) for i in taken]
+            run = _bind(node, self._constants, "cpu" if place == "host" else device)
+            self._made |= dict.fromkeys(node.output, place)
+            self._plan.append(Step(run, reads, [self._slot(n, place) for n in node.output]))
+        self._outputs = [self._read(o.name, "device") for o in graph.output]
+        del self._constants  # those that are read are in self._start
+        self._free_after_last_use()
+
+    @torch.inference_mode()
+    def __call__(self, inputs: dict[str, np.ndarray | Tensor]) -> list[Tensor]:
+        values = self._start.copy()
+        for name, slot in self._inputs:
+            values[slot] = torch.as_tensor(inputs[name]).to(self._device, non_blocking=True)
+        for step in self._plan:
+            found = step.run(*[values[i] for i in step.reads])
+            if len(step.writes) == 1:
+                values[step.writes[0]] = found
+            else:
+                for slot, value in zip(step.writes, found, strict=True):
+                    values[slot] = value
+            for slot in step.freed:
+                values[slot] = None
+        return [values[slot] for slot in self._outputs]
+
+    def _slot(self, name: str, place: Place, value: Any = None) -> int:
+        self._start.append(value)
+        return self._slots.setdefault((name, place), len(self._start) - 1)
+
+    def _wanted(self, node: Any, i: int, place: Place) -> Place:
+        constant = self._constants.get(node.input[i])
+        scalar = constant is not None and constant.ndim == 0
+        return "python" if i in PYTHON_INPUTS.get(node.op_type, ()) or scalar or not node.input[i] else place
+
+    def _read(self, name: str, place: Place) -> int:
+        """The slot of a value in a place, brought there if it is not."""
+        if (name, place) in self._slots:
+            return self._slots[name, place]
+        if not name:
+            return self._slot(name, place, None)
+        if name in self._constants:
+            value = self._constants[name]
+            tensor = torch.from_numpy(value.copy())
+            return self._slot(name, place, value.tolist() if place == "python" else tensor.to(self._where(place)))
+        made, slot = self._made[name], self._slot(name, place)
+        where = self._where(place)
+        bring: Run = Tensor.tolist if place == "python" else lambda x: x.to(where, non_blocking=where != "cpu")
+        self._plan.append(Step(bring, [self._slots[name, made]], [slot]))
+        return slot
+
+    def _where(self, place: Place) -> str:
+        return "cpu" if place == "host" else self._device
+
+    def _free_after_last_use(self) -> None:
+        kept = {i for i, value in enumerate(self._start) if value is not None} | set(self._outputs)
+        for step in reversed(self._plan):
+            step.freed.extend({*step.reads, *step.writes} - kept)
+            kept.update(step.freed)
