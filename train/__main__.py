@@ -8,9 +8,9 @@ from train import corpus, distil, export, flow, vocoder
 
 SHARES = {"vocoder": 0.2, "flow": 0.68, "distil": 0.12}
 """Of the minutes."""
-SHARDS = {"hibari": 24, "slt": 4, "vi": 30, "kokoro": 170}
+SHARDS = {"hibari": 16, "vi": 24, "kokoro": 340}
 """Three hours of the cheap teacher, as much of Kokoro as two hours of two cores give."""
-TOY_SHARDS, TOY_UTTERANCES = {"hibari": 1, "slt": 1, "vi": 1}, 40
+TOY_SHARDS, TOY_UTTERANCES = {"hibari": 1, "vi": 1}, 40
 """Kokoro is left out: half a gigabyte for ten sentences."""
 
 Train = Callable[[Path, Path, float, float, int, bool, int, int | None], list[float]]

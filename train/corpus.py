@@ -27,7 +27,7 @@ from train import everyday, kokoro, reader, speakers, texts
 
 LEADING_FRAMES, TRAILING_FRAMES = 3, 18
 LEAST_SECONDS, MOST_SECONDS = 1.0, 11.0
-HIBARI_UTTERANCES, VIETNAMESE_UTTERANCES, FLITE_UTTERANCES = 150, 100, 100
+HIBARI_UTTERANCES, VIETNAMESE_UTTERANCES = 150, 100
 KOKORO_SPEAKERS, SPEAKER_UTTERANCES = 4, 6
 """Of a shard; six utterances are enough to be one another's reference, and more speakers teach more than more of
 each."""
@@ -139,11 +139,6 @@ def _vietnamese_lines(draw: random.Random, sentence: Callable[[], str]) -> Itera
         yield Line(text, " ".join(reader.vietnamese(text)), voice)
 
 
-def _slt_lines(draw: random.Random, sentence: Callable[[], str]) -> Iterator[Line]:
-    for _ in range(FLITE_UTTERANCES):
-        yield Line(sentence(), "", "slt")
-
-
 @functools.cache
 def _hibari() -> kokoro.Hibari:
     return kokoro.Hibari()
@@ -171,22 +166,6 @@ def _vietnamese_says(line: Line) -> Utterance | None:
     return vietnamese.cut(line.text, line.speaker, Espeak(line.speaker).say(line.text), line.phonemes.split(" "))
 
 
-def _slt_says(line: Line) -> Utterance | None:
-    """Samples and pitch without phonemes: for the vocoder alone."""
-    from train import flite, pitch
-
-    said = flite.say(line.text, "slt")
-    samples = audio.resample(said.samples, said.rate)
-    return untimed(line.text, "slt", samples, pitch.track(samples))
-
-
-def untimed(text: str, speaker: str, samples: np.ndarray, f0: np.ndarray) -> Utterance:
-    count = min(len(samples) // audio.HOP_SAMPLES, len(f0))
-    samples = samples[: count * audio.HOP_SAMPLES]
-    samples = samples * (audio.REFERENCE_RMS / max(1e-4, float(np.sqrt(np.mean(samples**2)))))
-    return timed(text, speaker, [reader.SILENCE], [count], samples, f0[:count])
-
-
 def timed(
     text: str, speaker: str, names: list[str], frames: list[int], samples: np.ndarray, f0: np.ndarray
 ) -> Utterance:
@@ -207,7 +186,6 @@ MAKERS: dict[str, tuple[Lines, Callable[[Line], Utterance | None]]] = {
     "hibari": (_hibari_lines, _hibari_says),
     "kokoro": (_kokoro_lines, _kokoro_says),
     "vi": (_vietnamese_lines, _vietnamese_says),
-    "slt": (_slt_lines, _slt_says),
 }
 """Of each teacher: what it is to read, and how it says a line."""
 

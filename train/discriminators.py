@@ -46,6 +46,8 @@ class Period(nn.Module):
 
 
 class Spectrum(nn.Module):
+    window: torch.Tensor
+
     def __init__(self, size: int):
         super().__init__()
         self.size = size

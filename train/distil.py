@@ -43,14 +43,13 @@ def train(
     max_steps: int | None = None,
     solver_steps: int = SOLVER_STEPS,
 ) -> list[float]:
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    place = loop.device()
+    place = loop.prepare(seed, threads)
     saved = loop.read(out / "flow.pt")
     if saved is None:
         raise FileNotFoundError(f"{out}/flow.pt: train the flow model first")
     data = Data(data_folder)
-    teacher, student = flow.build(reader.VOCABULARY).requires_grad_(False), flow.build(reader.VOCABULARY)
+    teacher = flow.build(reader.VOCABULARY, compiled).requires_grad_(False)
+    student = flow.build(reader.VOCABULARY, compiled)
     teacher.load_state_dict(saved["ema"])
     student.load_state_dict(saved["ema"])
 
@@ -70,8 +69,6 @@ def train(
     def learned(x, given, tokens, t, no_text):
         return flow.velocity(student, x, given, tokens, t, no_text)
 
-    if compiled:
-        taught, learned = torch.compile(taught, dynamic=False), torch.compile(learned, dynamic=False)
     precision = loop.precision_of(place)
     grid = time_grid(solver_steps).to(place)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.progress import track
+from safetensors.torch import save_file
 
 from train import corpus, reader
 from train.speech_data import HELD_BACK, SHARES
@@ -97,14 +98,16 @@ def train(data_folder: Path, steps: int, seed: int, batch: int = 64) -> tuple[di
     return {name: value.detach().half() for name, value in w.items()}, float(np.mean(errors))
 
 
+def write(data_folder: Path, path: Path, steps: int) -> None:
+    weights, error = train(data_folder, steps, seed=1)
+    save_file(weights, path)
+    print(f"an utterance's length is off by {error:.1%} on average")
+
+
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--corpus", type=Path, default=Path("build/voice/corpus"))
     options.add_argument("--out", type=Path, default=Path("build/voice/durations.safetensors"))
     options.add_argument("--steps", type=int, default=3000)
     chosen = options.parse_args()
-    from safetensors.torch import save_file
-
-    weights, error = train(chosen.corpus, chosen.steps, seed=1)
-    save_file(weights, chosen.out)
-    print(f"an utterance's length is off by {error:.1%} on average")
+    write(chosen.corpus, chosen.out, chosen.steps)

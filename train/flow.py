@@ -48,7 +48,8 @@ def stratified_times(count: int, generator: torch.Generator) -> torch.Tensor:
     return t[torch.randperm(count, generator=generator, device=place)]
 
 
-def loss_of(forward, mel, tokens, unknown, generator: torch.Generator, precision) -> torch.Tensor:
+def loss_of(forward, batch, generator: torch.Generator, precision) -> torch.Tensor:
+    mel, tokens, unknown = batch
     count, place = len(mel), mel.device
     t = stratified_times(count, generator)
     noise = torch.randn(mel.shape, generator=generator, device=place)
@@ -113,10 +114,15 @@ def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
     return [Muon(matrices, lr), torch.optim.AdamW(rest, lr=lr, weight_decay=0.01, betas=(0.9, 0.98))]
 
 
-def build(vocab: list[str]) -> torch.nn.Module:
+def build(vocab: list[str], compiled: bool = False) -> torch.nn.Module:
+    """`compiled`: block by block, which takes seconds a shape; the whole takes minutes and is hardly faster."""
     from f5_tts.model.backbones.dit import DiT
 
-    return DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(vocab)).to(loop.device())
+    model = DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(vocab)).to(loop.device())
+    if compiled:
+        for block in (*model.transformer_blocks, *model.text_embed.text_blocks):
+            block.compile(dynamic=False)
+    return model
 
 
 def heard(model: torch.nn.Module, mel, tokens, unknown) -> list[list[tuple[str, np.ndarray]]]:
@@ -149,34 +155,29 @@ def train(
     threads: int,
     max_steps: int | None = None,
 ) -> list[float]:
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    place = loop.device()
+    place = loop.prepare(seed, threads)
     path = out / "flow.pt"
     data = Data(data_folder)
     print(data.minutes(), flush=True)
-    model = build(reader.VOCABULARY)
+    model = build(reader.VOCABULARY, compiled)
     with torch.no_grad():
         model.get_parameter("proj_out.bias").copy_(
             torch.from_numpy(data.mean)
         )  # log mels lie around -6: saves the first hundreds of steps
 
-    def forward(*inputs):
-        return velocity(model, *inputs)
-
-    forward = torch.compile(forward, dynamic=False) if compiled else forward
+    forward = partial(velocity, model)
     precision = loop.precision_of(place)
     same = random.Random(0)
     watched = [data.batch(same, 384, WATCHED, held_back=True) for _ in range(2)]
 
     def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
-        return loss_of(forward, *looked_up(data, batch), generator, precision)
+        return loss_of(forward, looked_up(data, batch), generator, precision)
 
     def watch() -> float:
         fixed = torch.Generator(place).manual_seed(0)
         found = [looked_up(data, [part.to(place) for part in batch]) for batch in watched]
         picture.spectrograms(out / "heard.png", heard(model, *found[0]))
-        return sum(loss_of(partial(velocity, model), *one, fixed, precision).item() for one in found) / len(found)
+        return sum(loss_of(forward, one, fixed, precision).item() for one in found) / len(found)
 
     with attention():
         return loop.run(

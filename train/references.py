@@ -14,7 +14,7 @@ from train import speakers, texts
 FOLDER = Path("build/judges/teachers")
 SENTENCES = 24
 VIETNAMESE_VOICE = "vi"
-TEACHERS = {"hibari": "en", "kokoro": "en", "slt": "en", "espeak": "vi"}
+TEACHERS = {"hibari": "en", "kokoro": "en", "espeak": "vi"}
 """`kokoro`: the four held-out single voices in turn."""
 
 
@@ -37,7 +37,7 @@ def speeches(teacher: str) -> list[np.ndarray]:
 def _said(teacher: str) -> Iterator[np.ndarray]:
     from hibari.g2p import G2P
 
-    from train import flite, kokoro
+    from train import kokoro
     from train.espeak import Espeak
 
     draw = random.Random(teacher)
@@ -48,9 +48,6 @@ def _said(teacher: str) -> Iterator[np.ndarray]:
         model, reader, folder = kokoro.Kokoro(), G2P(), kokoro.styles()
         styles = [speakers.single(name).style(folder) for name in speakers.HELD_OUT]
         yield from (model.say(reader(s), styles[i % len(styles)]).samples for i, s in enumerate(sentences(teacher)))
-    elif teacher == "slt":
-        said = [flite.say(s, "slt") for s in sentences(teacher)]
-        yield from (audio.resample(s.samples, s.rate) for s in said)
     else:
         espeak = Espeak(VIETNAMESE_VOICE)
         said = [espeak.say(s) for s in sentences(teacher)]

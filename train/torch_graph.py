@@ -26,10 +26,10 @@ PYTHON_INPUTS = {
     **dict.fromkeys(("Range",), (0, 1, 2)),
     **dict.fromkeys(("Slice",), (1, 2, 3, 4)),
     **dict.fromkeys(("Resize",), (2,)),
-    **dict.fromkeys(("STFT",), (1, 3)),
+    **dict.fromkeys(("STFT",), (1,)),
 }
 """Which inputs of an operator are sizes, axes or the like, and so plain Python."""
-DATA_INPUTS = {"DynamicQuantizeLSTM": (0, 5, 6), "Resize": (0, 2)}
+DATA_INPUTS = {"DynamicQuantizeLSTM": (0, 5, 6), "Resize": (0, 2), "STFT": (0, 1)}
 """Which are read when it runs, if not all."""
 GROWING = ("ConstantOfShape", "Range", "Expand")
 """From a small shape they make large data."""
@@ -111,9 +111,31 @@ def _resize(x: Tensor, scales: list[float], mode: str) -> Tensor:
     return F.interpolate(x, scale_factor=scales[-1], mode="linear")
 
 
-def _stft(x: Tensor, step: int, window: Tensor, length: int) -> Tensor:
-    found = torch.stft(x, length, step, length, window, center=False, return_complex=True)
-    return torch.view_as_real(found).transpose(1, 2)
+def _stft(x: Tensor, step: int, matrix: Tensor) -> Tensor:
+    return (x.unfold(1, matrix.shape[0], step).double() @ matrix).float().unflatten(-1, (-1, 2))
+
+
+def _stft_matrix(window: np.ndarray) -> np.ndarray:
+    """(samples of a frame, bins times re, im), float64: what onnxruntime makes of a frame with a one and zeros.
+
+    Kokoro hears the phase of every bin, of those too that hold nothing but the rounding of the transform: silence and
+    voiceless sounds are coloured by it. Exact bins there are 0 / 0, and those of another FFT another colour.
+    """
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    ones = np.eye(len(window), dtype=np.float32)
+    alone = helper.make_node("STFT", ["ones", "step", "window"], ["bins"], onesided=1)
+    given = [numpy_helper.from_array(np.array(1), "step"), numpy_helper.from_array(window, "window")]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("ones", "bins")]
+    model = helper.make_model(
+        helper.make_graph([alone], "STFT", ends[:1], ends[1:], given),
+        opset_imports=[helper.make_opsetid("", 20)],
+        ir_version=10,
+    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    bins: np.ndarray = session.run(None, {"ones": ones})[0]
+    return bins.reshape(len(window), -1).astype(np.float64)
 
 
 def _scatter(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
@@ -158,7 +180,7 @@ SIMPLE: dict[str, Run] = {
     "Cos": torch.cos, "Exp": torch.exp, "Atan": torch.atan, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid,
     "Floor": torch.floor, "Round": torch.round, "Clip": torch.clamp, "Identity": lambda x: x,
     "Reshape": _reshape, "Expand": _expand, "Unsqueeze": _unsqueeze, "Slice": _slice, "CumSum": _sum_up,
-    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "ScatterND": _scatter, "STFT": _stft,
+    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "ScatterND": _scatter,
     "NonZero": lambda x: x.nonzero().T, "DequantizeLinear": lambda x, scale, zero: (x.float() - zero) * scale,
     "FastGelu": lambda x, bias: F.gelu(x + bias, approximate="tanh"),
 }  # fmt: skip
@@ -185,6 +207,8 @@ def _bind(node: Any, constants: dict[str, np.ndarray], place: str) -> Run:
         return partial(_convolve_transposed, stride=stride, pad=pads[0], more=more, group=group)
     if kind == "DynamicQuantizeLSTM":
         return partial(_lstm, module=_lstm_module(node, constants, place))
+    if kind == "STFT":
+        return partial(_stft, matrix=torch.from_numpy(_stft_matrix(constants[node.input[2]])).to(place))
     if kind == "ConstantOfShape":
         value = torch.from_numpy(numpy_helper.to_array(a["value"]).copy())
         return partial(torch.full, fill_value=value.item(), dtype=value.dtype, device=place)

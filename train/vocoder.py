@@ -25,7 +25,7 @@ from train.speech_data import mels_of
 SHAPE = dict(dim=320, intermediate_dim=960, num_layers=6)
 SEGMENT, EDGE, BATCH, GPU_BATCH = 56, 4, 10, 32
 """Frames of a training segment, and those at each end that are context only."""
-KINDS = {"hibari": 0.3, "kokoro": 0.4, "slt": 0.1, "vi": 0.2}
+KINDS = {"hibari": 0.35, "kokoro": 0.45, "vi": 0.2}
 """How often each teacher is drawn, of those whose shards are there."""
 SHIFT = {"kokoro": 0.25}
 """Cycles: Kokoro's fundamental is a sine, hibari's and ours a cosine. So shifted, the two have the same phases for the
@@ -237,15 +237,12 @@ def train(
     start: Path | None = None,
 ) -> list[float]:
     """`judged`: with discriminators, which want a GPU. `start`: a checkpoint whose weights are gone on from."""
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    place = loop.device()
+    place = loop.prepare(seed, threads)
     sounds = Sounds(data_folder)
     print(sounds.minutes(), flush=True)
     model = SourceFilter(**SHAPE).to(place)
     if start is not None:
         model.load_state_dict(torch.load(start, map_location=place, weights_only=False)["ema"])
-    forward = torch.compile(model) if compiled else model
     precision = loop.precision_of(place)
     critics = Critics(precision, lr) if judged else None
     inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
@@ -254,7 +251,7 @@ def train(
     def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
         b = looked_up(sounds, batch)
         with precision():
-            said = forward(b.mel)
+            said = model(b.mel)
         made, harmonic, parts = spoken(said.float(), b)
         total = spectral_loss(made[:, inner], b.wave[:, inner], sizes)
         total = total + PITCH_WEIGHT * pitch_loss(parts.pitch, b.f0[:, CONTEXT:-CONTEXT], b.voiced)
