@@ -2,10 +2,10 @@
 
 A value lives in one of three places, settled when the graph is loaded: tensors of data on the device; tensors of shape
 arithmetic on the host, where reading them stops nothing; and plain Python, where torch wants sizes, axes or a scalar.
-A step between two places is a step of the plan of its own. Only one of Kokoro's makes the host wait for the device:
+The way from one to another is a step of the plan, and a single one of Kokoro's makes the host wait for the device:
 that which reads how many frames the durations add up to.
 Convolutions are matrix products, since cuDNN plans anew for every length, and speech has a new one every time.
-Try: python -m train.torch_graph build/kokoro/kokoro-fp32.onnx
+Try, where there is a GPU: python -m train.kokoro "Hello there." hello.wav am_michael
 """
 
 import operator
@@ -19,18 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PYTHON_INPUTS = {
-    **dict.fromkeys(("Reshape", "Expand", "Unsqueeze", "Squeeze", "Split", "Pad", "ReduceMean", "ReduceSum"), (1,)),
-    **dict.fromkeys(("CumSum",), (1,)),
-    **dict.fromkeys(("ConstantOfShape",), (0,)),
-    **dict.fromkeys(("Range",), (0, 1, 2)),
-    **dict.fromkeys(("Slice",), (1, 2, 3, 4)),
-    **dict.fromkeys(("Resize",), (2,)),
-    **dict.fromkeys(("STFT",), (1,)),
-}
+SECOND = "Reshape Expand Unsqueeze Squeeze Split Pad ReduceMean ReduceSum CumSum STFT"
+PYTHON_INPUTS = dict.fromkeys(SECOND.split(), (1,)) | {
+    "ConstantOfShape": (0,), "Range": (0, 1, 2), "Slice": (1, 2, 3, 4), "Resize": (2,),
+}  # fmt: skip
 """Which inputs of an operator are sizes, axes or the like, and so plain Python."""
 DATA_INPUTS = {"DynamicQuantizeLSTM": (0, 5, 6), "Resize": (0, 2), "STFT": (0, 1)}
 """Which are read when it runs, if not all."""
+TYPES = {1: torch.float32, 7: torch.int64, 9: torch.bool}
+"""ONNX's numbers of them."""
 GROWING = ("ConstantOfShape", "Range", "Expand")
 """From a small shape they make large data."""
 SMALL = 8
@@ -121,25 +118,15 @@ def _stft_matrix(window: np.ndarray) -> np.ndarray:
     Kokoro hears the phase of every bin, of those too that hold nothing but the rounding of the transform: silence and
     voiceless sounds are coloured by it. Exact bins there are 0 / 0, and those of another FFT another colour.
     """
+    import onnx
     import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
 
-    ones = np.eye(len(window), dtype=np.float32)
-    alone = helper.make_node("STFT", ["ones", "step", "window"], ["bins"], onesided=1)
-    given = [numpy_helper.from_array(np.array(1), "step"), numpy_helper.from_array(window, "window")]
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("ones", "bins")]
-    model = helper.make_model(
-        helper.make_graph([alone], "STFT", ends[:1], ends[1:], given),
-        opset_imports=[helper.make_opsetid("", 20)],
-        ir_version=10,
-    )
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 20]>
+        transform (float[n, size] frames, float[size] window) => (float[n, one, bins, two] y)
+        { step = Constant<value_int = 1>() y = STFT<onesided = 1>(frames, step, window) }""")
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    bins: np.ndarray = session.run(None, {"ones": ones})[0]
+    bins: np.ndarray = session.run(None, {"frames": np.eye(len(window), dtype=np.float32), "window": window})[0]
     return bins.reshape(len(window), -1).astype(np.float64)
-
-
-def _scatter(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
-    return x.index_put(index.unbind(-1), updates)
 
 
 def _sum_up(x: Tensor, axis: int) -> Tensor:
@@ -180,59 +167,61 @@ SIMPLE: dict[str, Run] = {
     "Cos": torch.cos, "Exp": torch.exp, "Atan": torch.atan, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid,
     "Floor": torch.floor, "Round": torch.round, "Clip": torch.clamp, "Identity": lambda x: x,
     "Reshape": _reshape, "Expand": _expand, "Unsqueeze": _unsqueeze, "Slice": _slice, "CumSum": _sum_up,
-    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "ScatterND": _scatter,
+    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "ScatterND": lambda x, index, y: x.index_put(index.unbind(-1), y),
+    "Shape": lambda x: torch.tensor(x.shape), "FusedMatMul": lambda x, y: x.mT @ y,
     "NonZero": lambda x: x.nonzero().T, "DequantizeLinear": lambda x, scale, zero: (x.float() - zero) * scale,
     "FastGelu": lambda x, bias: F.gelu(x + bias, approximate="tanh"),
 }  # fmt: skip
 """Operators without attributes, or whose attributes are the same in all of Kokoro."""
 
 
-def _bind(node: Any, constants: dict[str, np.ndarray], place: str) -> Run:
-    """What runs this node, its attributes read."""
+ATTRIBUTED: dict[str, Callable[[dict[str, Any]], Run]] = {
+    "Cast": lambda a: lambda x: x.to(TYPES[a["to"]]),
+    "Concat": lambda a: lambda *x: torch.cat(x, a["axis"]),
+    "Conv": lambda a: partial(_convolve, stride=a["strides"][0], pad=a["pads"][0], dilation=a["dilations"][0]),
+    "ConvTranspose": lambda a: partial(
+        _convolve_transposed,
+        **{
+            "stride": a["strides"][0],
+            "pad": a["pads"][0],
+            "more": a.get("output_padding", [0])[0],
+            "group": a["group"],
+        },
+    ),
+    "Gather": lambda a: partial(_gather, axis=a["axis"]),
+    "LayerNormalization": lambda a: lambda x, w, b: F.layer_norm(x, w.shape, w, b, a["epsilon"]),
+    "LeakyRelu": lambda a: lambda x: F.leaky_relu(x, a["alpha"]),
+    "Pad": lambda a: lambda x, pads: F.pad(x, (pads[x.ndim - 1], pads[-1]), mode=a["mode"].decode()),
+    "ReduceMean": lambda a: lambda x, axes: x.mean(axes, bool(a["keepdims"])),
+    "ReduceSum": lambda a: lambda x, axes: x.sum(axes, bool(a["keepdims"])),
+    "Resize": lambda a: partial(_resize, mode=a["mode"].decode()),
+    "SkipLayerNormalization": lambda a: lambda x, y, w, b: F.layer_norm(x + y, w.shape, w, b, a["epsilon"]),
+    "Softmax": lambda a: lambda x: x.softmax(a["axis"]),
+    "Split": lambda a: lambda x, sizes: x.split(sizes, a["axis"]),
+    "Transpose": lambda a: lambda x: x.permute(a["perm"]),
+}
+"""Operators that have attributes: what runs a node, from the node's."""
+
+
+def _bind(node: Any, constants: dict[str, np.ndarray], device: str) -> Run:
+    """What runs this node on a device."""
     from onnx import helper, numpy_helper
 
-    kind, a = node.op_type, {x.name: helper.get_attribute_value(x) for x in node.attribute}
+    kind, attributes = node.op_type, {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if kind in SIMPLE:
         return SIMPLE[kind]
-    if kind in ("LayerNormalization", "SkipLayerNormalization"):
-        normal = lambda x, w, b: F.layer_norm(x, w.shape, w, b, a["epsilon"])  # noqa: E731
-        return normal if kind == "LayerNormalization" else lambda x, skip, w, b: normal(x + skip, w, b)
-    if kind in ("Conv", "ConvTranspose"):
-        (stride,), (dilation,), pads, group = a["strides"], a["dilations"], a["pads"], a["group"]
-        if pads[0] != pads[1] or (kind == "Conv" and group != 1) or (kind == "ConvTranspose" and dilation != 1):
-            raise ValueError(f"{kind} {node.name} has attributes that are not known here: {a}")
-        if kind == "Conv":
-            return partial(_convolve, stride=stride, pad=pads[0], dilation=dilation)
-        more = a.get("output_padding", [0])[0]
-        return partial(_convolve_transposed, stride=stride, pad=pads[0], more=more, group=group)
+    if kind in ATTRIBUTED:
+        return ATTRIBUTED[kind](attributes)
     if kind == "DynamicQuantizeLSTM":
-        return partial(_lstm, module=_lstm_module(node, constants, place))
+        return partial(_lstm, module=_lstm_module(node, constants, device))
     if kind == "STFT":
-        return partial(_stft, matrix=torch.from_numpy(_stft_matrix(constants[node.input[2]])).to(place))
+        return partial(_stft, matrix=torch.from_numpy(_stft_matrix(constants[node.input[2]])).to(device))
+    if kind == "Range":
+        return partial(torch.arange, device=device)
     if kind == "ConstantOfShape":
-        value = torch.from_numpy(numpy_helper.to_array(a["value"]).copy())
-        return partial(torch.full, fill_value=value.item(), dtype=value.dtype, device=place)
-    if kind == "Cast":
-        dtype = torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(a["to"]))).dtype
-        return lambda x: x.to(dtype)
-    bound: dict[str, Callable[[], Run]] = {
-        "Shape": lambda: lambda x: torch.tensor(x.shape, device="cpu"),
-        "Range": lambda: partial(torch.arange, device=place),
-        "Gather": lambda: partial(_gather, axis=a["axis"]),
-        "Split": lambda: lambda x, sizes: x.split(sizes, a["axis"]),
-        "Concat": lambda: lambda *x: torch.cat(x, a["axis"]),
-        "Transpose": lambda: lambda x: x.permute(a["perm"]),
-        "Softmax": lambda: lambda x: x.softmax(a["axis"]),
-        "LeakyRelu": lambda: lambda x: F.leaky_relu(x, a["alpha"]),
-        "ReduceMean": lambda: lambda x, axes: x.mean(axes, bool(a["keepdims"])),
-        "ReduceSum": lambda: lambda x, axes: x.sum(axes, bool(a["keepdims"])),
-        "Pad": lambda: lambda x, pads: F.pad(x, (pads[x.ndim - 1], pads[-1]), mode=a["mode"].decode()),
-        "Resize": lambda: partial(_resize, mode=a["mode"].decode()),
-        "FusedMatMul": lambda: lambda x, y: x.mT @ y,
-    }
-    if kind not in bound:
-        raise ValueError(f"The graph has an operator that is not known here: {kind}")
-    return bound[kind]()
+        value = torch.from_numpy(numpy_helper.to_array(attributes["value"]).copy())
+        return partial(torch.full, fill_value=value.item(), dtype=value.dtype, device=device)
+    raise ValueError(f"the graph has an operator that is not known here: {kind}")
 
 
 def _on_host(nodes: list[Any], constants: dict[str, np.ndarray]) -> set[str]:
@@ -305,8 +294,10 @@ class Graph:
 
     def _wanted(self, node: Any, i: int, place: Place) -> Place:
         constant = self._constants.get(node.input[i])
-        scalar = constant is not None and constant.ndim == 0
-        return "python" if i in PYTHON_INPUTS.get(node.op_type, ()) or scalar or not node.input[i] else place
+        if node.op_type == "Shape":
+            return self._made[node.input[i]]
+        scalar = not node.input[i] or (constant is not None and constant.ndim == 0)
+        return "python" if scalar or i in PYTHON_INPUTS.get(node.op_type, ()) else place
 
     def _read(self, name: str, place: Place) -> int:
         """The slot of a value in a place, brought there if it is not."""
