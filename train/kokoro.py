@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,16 @@ class Kokoro:
     """Any speaker, by a style vector: (510, 256), a row for every number of phonemes."""
 
     def __init__(self, folder: Path = CACHE) -> None:
-        self._session = _session(str(fp32(folder)))
+        import torch
+
+        self._run: Callable[[dict[str, np.ndarray]], list[np.ndarray]]
+        if torch.cuda.is_available():
+            from train.torch_graph import Graph
+
+            graph = Graph(str(fp32(folder)), "cuda")
+            self._run = lambda inputs: [output.cpu().numpy() for output in graph(inputs)]
+        else:
+            self._run = functools.partial(_session(str(fp32(folder))).run, None)
 
     def say(self, phonemes: str, style: np.ndarray, speed: float = 1.0) -> Said:
         inputs = {
@@ -97,7 +107,7 @@ class Kokoro:
             "style": style[None, len(phonemes) - 1],
             "speed": np.array([speed], np.float32),
         }
-        samples, durations, f0 = self._session.run(None, inputs)
+        samples, durations, f0 = self._run(inputs)
         f0 = f0.reshape(-1)
         position = (np.arange(samples.size) + 0.5) / F0_SAMPLES - 0.5
         # Its source adds up whole frames and draws straight lines between their middles.

@@ -2,17 +2,17 @@
 
 A value lives in one of three places, settled when the graph is loaded: tensors of data on the device; tensors of shape
 arithmetic on the host, where reading them stops nothing; and plain Python, where torch wants sizes, axes or a scalar.
-The way from one to another is a step of the plan, and a single one of Kokoro's makes the host wait for the device:
-that which reads how many frames the durations add up to.
+The way from one to another is a step of the plan, and a single one of Kokoro's makes the host wait for the device,
+that which reads how many frames the durations add up to; so does NonZero, when all else is done.
 Convolutions are matrix products, since cuDNN plans anew for every length, and speech has a new one every time.
 Try, where there is a GPU: python -m train.kokoro "Hello there." hello.wav am_michael
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,16 +26,14 @@ PYTHON_INPUTS = dict.fromkeys(SECOND.split(), (1,)) | {
 """Which inputs of an operator are sizes, axes or the like, and so plain Python."""
 DATA_INPUTS = {"DynamicQuantizeLSTM": (0, 5, 6), "Resize": (0, 2), "STFT": (0, 1)}
 """Which are read when it runs, if not all."""
-TYPES = {1: torch.float32, 7: torch.int64, 9: torch.bool}
-"""ONNX's numbers of them."""
+TYPES = {1: torch.float32, 7: torch.int64, 9: torch.bool}  # ONNX's numbers of them
 GROWING = ("ConstantOfShape", "Range", "Expand")
 """From a small shape they make large data."""
 SMALL = 8
 """Numbers in a constant of shape arithmetic, at most."""
 
 Run = Callable[..., Any]
-Place = str
-"""device, host or python"""
+Place = Literal["device", "host", "python"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def _slice(
     return x
 
 
-def _convolve(x: Tensor, w: Tensor, b: Tensor | None = None, *, stride: int, pad: int, dilation: int) -> Tensor:
+def _convolve(stride: int, pad: int, dilation: int, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """As one matrix product over all taps. x (n, channels, length), w (out, channels, taps), b (out)."""
     taps = w.shape[2]
     if taps > 1:
@@ -87,15 +85,15 @@ def _convolve(x: Tensor, w: Tensor, b: Tensor | None = None, *, stride: int, pad
 
 
 def _convolve_transposed(
-    x: Tensor, w: Tensor, b: Tensor | None = None, *, stride: int, pad: int, more: int, group: int
+    stride: int, pad: int, more: int, group: int, x: Tensor, w: Tensor, b: Tensor | None = None
 ) -> Tensor:
     """What each input adds to its taps, in one product, and those added up where they meet. w (channels, out, taps)."""
     n, channels, length = x.shape
     taps = w.shape[2]
     if group == 1:
-        added = torch.bmm(w.reshape(1, channels, -1).transpose(1, 2).expand(n, -1, -1), x)
+        added = torch.bmm(w.reshape(1, channels, -1).mT.expand(n, -1, -1), x)
     else:  # depthwise
-        added = (x.unsqueeze(2) * w.transpose(1, 2)).reshape(n, -1, length)
+        added = (x.unsqueeze(2) * w.mT).reshape(n, -1, length)
     size = (length - 1) * stride - 2 * pad + taps + more
     y = F.fold(added, (1, size), (1, taps), padding=(0, pad), stride=(1, stride)).squeeze(2)
     return y if b is None else y + b.reshape(-1, 1)
@@ -141,22 +139,17 @@ def _lstm(x: Tensor, h: Tensor, c: Tensor, module: torch.nn.LSTM) -> tuple[Tenso
 
 def _lstm_module(node: Any, constants: dict[str, np.ndarray], device: str) -> torch.nn.LSTM:
     """The int8 weights of a DynamicQuantizeLSTM in fp32; what is 8-bit in its activations falls away."""
-    w, r, b = (constants[node.input[i]] for i in (1, 2, 3))
-    ws, wz, rs, rz = (constants[node.input[i]].astype(np.float32) for i in (8, 9, 10, 11))
+    w, r, b, ws, wz, rs, rz = (constants[node.input[i]].astype(np.float32) for i in (1, 2, 3, 8, 9, 10, 11))
     directions, size, gates = w.shape
     module = torch.nn.LSTM(size, gates // 4, bidirectional=directions == 2)
-
-    def ordered(x: np.ndarray) -> Tensor:
+    real: dict[str, Any] = {}
+    for d, end in enumerate(("_l0", "_l0_reverse")[:directions]):
+        real |= {"weight_ih" + end: (w[d].T - wz[d]) * ws[d], "weight_hh" + end: (r[d].T - rz[d]) * rs[d]}
+        real |= zip(("bias_ih" + end, "bias_hh" + end), np.split(b[d], 2), strict=True)
+    for name, x in real.items():
         i, o, f, c = np.split(x, 4)  # ONNX's order of gates, and below torch's
-        return torch.from_numpy(np.concatenate([i, f, c, o]))
-
-    with torch.no_grad():
-        for d, suffix in enumerate(("", "_reverse")[:directions]):
-            for name, weights, scale, zero in (("ih", w, ws, wz), ("hh", r, rs, rz)):
-                real = (weights[d].astype(np.float32) - zero[d]) * scale[d]
-                getattr(module, f"weight_{name}_l0{suffix}").copy_(ordered(real.T))
-            for name, bias in zip(("ih", "hh"), np.split(b[d], 2), strict=True):
-                getattr(module, f"bias_{name}_l0{suffix}").copy_(ordered(bias))
+        real[name] = torch.from_numpy(np.concatenate([i, f, c, o]))
+    module.load_state_dict(real)
     return module.to(device).eval().requires_grad_(False)
 
 
@@ -167,26 +160,18 @@ SIMPLE: dict[str, Run] = {
     "Cos": torch.cos, "Exp": torch.exp, "Atan": torch.atan, "Tanh": torch.tanh, "Sigmoid": torch.sigmoid,
     "Floor": torch.floor, "Round": torch.round, "Clip": torch.clamp, "Identity": lambda x: x,
     "Reshape": _reshape, "Expand": _expand, "Unsqueeze": _unsqueeze, "Slice": _slice, "CumSum": _sum_up,
-    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "ScatterND": lambda x, index, y: x.index_put(index.unbind(-1), y),
-    "Shape": lambda x: torch.tensor(x.shape), "FusedMatMul": lambda x, y: x.mT @ y,
+    "Squeeze": lambda x, axes: x.squeeze(tuple(axes)), "Shape": lambda x: torch.tensor(x.shape),
+    "ScatterND": lambda x, index, y: x.index_put(index.unbind(-1), y), "FusedMatMul": lambda x, y: x.mT @ y,
     "NonZero": lambda x: x.nonzero().T, "DequantizeLinear": lambda x, scale, zero: (x.float() - zero) * scale,
     "FastGelu": lambda x, bias: F.gelu(x + bias, approximate="tanh"),
 }  # fmt: skip
 """Operators without attributes, or whose attributes are the same in all of Kokoro."""
-
-
 ATTRIBUTED: dict[str, Callable[[dict[str, Any]], Run]] = {
     "Cast": lambda a: lambda x: x.to(TYPES[a["to"]]),
     "Concat": lambda a: lambda *x: torch.cat(x, a["axis"]),
-    "Conv": lambda a: partial(_convolve, stride=a["strides"][0], pad=a["pads"][0], dilation=a["dilations"][0]),
+    "Conv": lambda a: partial(_convolve, a["strides"][0], a["pads"][0], a["dilations"][0]),
     "ConvTranspose": lambda a: partial(
-        _convolve_transposed,
-        **{
-            "stride": a["strides"][0],
-            "pad": a["pads"][0],
-            "more": a.get("output_padding", [0])[0],
-            "group": a["group"],
-        },
+        _convolve_transposed, a["strides"][0], a["pads"][0], a.get("output_padding", [0])[0], a["group"]
     ),
     "Gather": lambda a: partial(_gather, axis=a["axis"]),
     "LayerNormalization": lambda a: lambda x, w, b: F.layer_norm(x, w.shape, w, b, a["epsilon"]),
@@ -225,22 +210,18 @@ def _bind(node: Any, constants: dict[str, np.ndarray], device: str) -> Run:
 
 
 def _on_host(nodes: list[Any], constants: dict[str, np.ndarray]) -> set[str]:
-    """The values that shapes alone decide, as far as sizes and axes are made of them."""
+    """The values that shapes alone decide, and that are small or that sizes and axes are made of."""
     decided, host, wanted = {*constants, ""}, set[str](), set[str]()
+    small = {name for name, value in constants.items() if value.size <= SMALL}
     for node in nodes:
         if node.op_type == "Shape" or decided.issuperset(node.input):
             decided.update(node.output)
-            small = all(i in host or not i or (i in constants and constants[i].size <= SMALL) for i in node.input)
-            if node.op_type == "Shape" or (small and node.op_type not in GROWING):
+            if node.op_type == "Shape" or (node.op_type not in GROWING and (host | small).issuperset(node.input)):
                 host.update(node.output)
     for node in reversed(nodes):
-        here = decided.issuperset(node.output) and not wanted.isdisjoint(node.output)
-        if node.op_type == "Shape":
-            continue
-        # Where the count of what it finds is a shape, the device would have to be asked for it.
-        if here or (node.op_type == "NonZero" and decided.issuperset(node.output)) or host.issuperset(node.output):
+        if host.issuperset(node.output) or (decided.issuperset(node.output) and not wanted.isdisjoint(node.output)):
             host.update(node.output)
-            wanted.update(node.input)
+            wanted.update(node.input if node.op_type != "Shape" else ())
         else:
             wanted.update(node.input[i] for i in PYTHON_INPUTS.get(node.op_type, ()) if i < len(node.input))
     return host
@@ -262,7 +243,7 @@ class Graph:
         self._inputs = [(i.name, self._slot(i.name, "device")) for i in graph.input]
         host = _on_host(list(graph.node), self._constants)
         for node in graph.node:
-            place = "host" if host.issuperset(node.output) else "device"
+            place: Place = "host" if host.issuperset(node.output) else "device"
             taken = DATA_INPUTS.get(node.op_type, range(len(node.input)))
             reads = [self._read(node.input[i], self._wanted(node, i, place)) for i in taken]
             run = _bind(node, self._constants, "cpu" if place == "host" else device)
@@ -273,17 +254,14 @@ class Graph:
         self._free_after_last_use()
 
     @torch.inference_mode()
-    def __call__(self, inputs: dict[str, np.ndarray | Tensor]) -> list[Tensor]:
+    def __call__(self, inputs: Mapping[str, np.ndarray | Tensor]) -> list[Tensor]:
         values = self._start.copy()
         for name, slot in self._inputs:
             values[slot] = torch.as_tensor(inputs[name]).to(self._device, non_blocking=True)
         for step in self._plan:
             found = step.run(*[values[i] for i in step.reads])
-            if len(step.writes) == 1:
-                values[step.writes[0]] = found
-            else:
-                for slot, value in zip(step.writes, found, strict=True):
-                    values[slot] = value
+            for slot, value in zip(step.writes, found if len(step.writes) > 1 else (found,), strict=True):
+                values[slot] = value
             for slot in step.freed:
                 values[slot] = None
         return [values[slot] for slot in self._outputs]
@@ -293,30 +271,26 @@ class Graph:
         return self._slots.setdefault((name, place), len(self._start) - 1)
 
     def _wanted(self, node: Any, i: int, place: Place) -> Place:
-        constant = self._constants.get(node.input[i])
+        name = node.input[i]
         if node.op_type == "Shape":
-            return self._made[node.input[i]]
-        scalar = not node.input[i] or (constant is not None and constant.ndim == 0)
+            return self._made[name]  # which is read there, not its numbers
+        scalar = not name or (name in self._constants and self._constants[name].ndim == 0)
         return "python" if scalar or i in PYTHON_INPUTS.get(node.op_type, ()) else place
 
     def _read(self, name: str, place: Place) -> int:
         """The slot of a value in a place, brought there if it is not."""
         if (name, place) in self._slots:
             return self._slots[name, place]
-        if not name:
-            return self._slot(name, place, None)
+        where = "cpu" if place == "host" else self._device
         if name in self._constants:
             value = self._constants[name]
-            tensor = torch.from_numpy(value.copy())
-            return self._slot(name, place, value.tolist() if place == "python" else tensor.to(self._where(place)))
-        made, slot = self._made[name], self._slot(name, place)
-        where = self._where(place)
-        bring: Run = Tensor.tolist if place == "python" else lambda x: x.to(where, non_blocking=where != "cpu")
-        self._plan.append(Step(bring, [self._slots[name, made]], [slot]))
+            here = value.tolist() if place == "python" else torch.from_numpy(value.copy()).to(where)
+            return self._slot(name, place, here)
+        slot = self._slot(name, place)
+        if name:  # an input that is left out is None
+            bring: Run = Tensor.tolist if place == "python" else lambda x: x.to(where, non_blocking=where != "cpu")
+            self._plan.append(Step(bring, [self._slots[name, self._made[name]]], [slot]))
         return slot
-
-    def _where(self, place: Place) -> str:
-        return "cpu" if place == "host" else self._device
 
     def _free_after_last_use(self) -> None:
         kept = {i for i, value in enumerate(self._start) if value is not None} | set(self._outputs)
