@@ -14,6 +14,8 @@ from engine.weights import ModelUnavailable
 from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
 
 TOKENIZERS = "pinyin", "char", "phoneme"
+READERS = ("kokoro-vi",)
+"""What turns text into the phonemes of a checkpoint's vocabulary: English in Kokoro's letters, Vietnamese in espeak's."""
 Rule = tuple[type, float, float]
 
 ARCH_RANGES: dict[str, Rule] = {
@@ -78,7 +80,7 @@ def read_config(file: Path) -> Config:
         if value != MEL[key]:
             raise ModelUnavailable(f"{file}: mel_spec.{key} is {value!r}; only {MEL[key]!r} is spoken here")
     direct = _mapping(whole.get("direct") or {}, f"{file}: direct")
-    _refuse_unknown(f"{file}: direct", direct, ("tokenizer", "durations", *DIRECT_RANGES))
+    _refuse_unknown(f"{file}: direct", direct, ("tokenizer", "reader", "durations", *DIRECT_RANGES))
     for key in direct.keys() & DIRECT_RANGES:
         _check_range(f"{file}: direct.{key}", direct[key], DIRECT_RANGES[key])
     return Config(
@@ -122,6 +124,12 @@ def _tokenizer(model: dict[str, Any], direct: dict[str, Any], file: Path) -> str
     durations = direct.get("durations")
     if durations is not None and not isinstance(durations, str):
         raise ModelUnavailable(f"{file}: direct.durations must name a file, and is {durations!r}")
+    if chosen == "phoneme" and direct.get("reader") not in READERS:
+        raise ModelUnavailable(
+            f"{file}: direct.reader is {direct.get('reader')!r}; the phoneme tokenizer reads as {' or '.join(READERS)}"
+        )
+    if chosen != "phoneme" and "reader" in direct:
+        raise ModelUnavailable(f"{file}: direct.reader belongs to the phoneme tokenizer, and {key} is {chosen!r}")
     if chosen == "phoneme" and durations is None:
         raise ModelUnavailable(f"{file}: direct.durations is missing: the phoneme tokenizer needs a file of durations")
     if chosen != "phoneme" and durations is not None:

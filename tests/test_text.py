@@ -36,14 +36,20 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow() -> None:
 @pytest.mark.parametrize(
     "said,language,expected",
     [
-        ("Hello, world!", "en-us", "h ə l ˈoʊ , w ˈɜː l d !"),
-        ("Dr. Smith paid 3.50.", "en-us", "d ˈɑː k t ɚ s m ˈɪ θ p ˈeɪ d θ ɹ ˈiː p ɔɪ n t f ˈaɪ v z ˈiə ɹ oʊ ."),
-        ("Xin chào.", "vi", "s i n tʃ aː2 w ."),
+        ("Hello, world!", "en-us", "h ə l ˈO , w ˈɜ ɹ l d !"),
+        ("Dr. Smith paid 3.50.", "en-us", "d ˈɑ k t ə ɹ _ s m ˈɪ θ _ p ˈA d _ θ ɹ ˈi _ p Y n t _ f ˈI v ."),
+        ("Xin chào.", "vi", "s i1 n ʧ aː2 w ."),
         ("...", "en-us", ""),
-        ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˈoʊ ?"),
+        ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˌO ?"),
+        ("I read what she read yesterday.", "en-us", "ˌI _ ɹ ˈɛ d _ w ˌʌ t _ ʃ i _ ɹ ˈɛ d _ j ˈɛ s t ə ɹ d ˌA ."),
+        ("Vitamins A, B and C.", "en-us", "v ˈI T ə m ə n z _ ˈA , b ˈi _ æ n d _ s ˈi ."),
+        ("Tôi dùng Windows.", "vi", "t̪ o1 j z u2 ŋ w ˈɪ n d O z ."),
+        ("Привет, Zürich!", "en-us", "p ɹ ˈɪ v ə t , z ˈu ɹ ɪ ʧ !"),
     ],
 )
-def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said: str, language: str, expected: str) -> None:
+def test_phonemes_are_those_of_its_reader_with_pauses_where_punctuation_is_heard(
+    said: str, language: str, expected: str
+) -> None:
     assert " ".join(phonemes.phonemes(said, language)) == expected
 
 

@@ -9,29 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from rich.progress import track
 from safetensors.torch import save_file
 
+from engine.durations import log_frames
 from train import corpus, reader
 from train.speech_data import HELD_BACK, SHARES
 
 WIDTH, KERNEL, LAYERS = 128, 5, 4
 """Nine neighbours on each side: a phrase's end is felt from its last word on."""
 LEAST_FRAMES = 0.25
-
-
-def log_frames(w: dict[str, torch.Tensor], ids: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
-    """(batch, symbols) → log frames of each, of an average speaker. `real` is 1 where a symbol is, 0 where a row
-    is padded."""
-    here = torch.ones_like(ids)[:, None].float() if real is None else real[:, None].float()
-    h = w["embed"][ids].transpose(1, 2) * here
-    layer = 0
-    while f"conv{layer}.weight" in w:
-        weight = w[f"conv{layer}.weight"]
-        h = (h + F.relu(F.conv1d(h, weight, w[f"conv{layer}.bias"], padding=weight.shape[-1] // 2))) * here
-        layer += 1
-    return F.conv1d(h, w["out.weight"], w["out.bias"])[:, 0]
 
 
 Row = tuple[int, list[int], list[int]]

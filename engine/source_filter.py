@@ -1,0 +1,168 @@
+"""Mel frames in, samples out: a pulse train and noise, shaped bin by bin, one inverse STFT.
+
+What Kokoro and hibari do themselves: pitch is read from the mel, a band-limited pulse train follows it, and for every
+bin of every frame a Vocos backbone (arXiv 2306.00814) says how loud the pulses are there, by which angle they are
+turned, and how loud the noise is:
+
+    spectrum = e^(base + h + iδ) · STFT(pulses) + e^(base + n) · Z          base: the mel's own level at that bin
+
+Knows nothing of text, voices or training.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
+
+BINS = FFT_SAMPLES // 2 + 1
+F0_BINS, F0_LOW, F0_HIGH = 192, 50.0, 600.0
+"""Pitch is a choice among 192 steps of 22 cents, refined by its neighbours; one more class says that there is none."""
+NEAR_BINS = 3
+MAX_LOG_GAIN = 6.0
+TOP_HZ = 11_500.0
+"""Harmonics above are left to the noise: the pulse train is band-limited by construction."""
+CONTEXT = FFT_SAMPLES // 2 // HOP_SAMPLES
+"""Frames of pitch that the window reaches to each side."""
+SINGULAR = 2e-3
+NOISE_SEED = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the network says of each frame: (…, frames, BINS), the pitch (…, frames, F0_BINS + 1)."""
+
+    harmonic: torch.Tensor  # log gain
+    angle: torch.Tensor  # rad
+    noise: torch.Tensor  # log gain
+    pitch: torch.Tensor  # logits, the last class: unvoiced
+
+
+OUTPUTS = 3 * BINS + F0_BINS + 1
+
+
+def parts_of(out: torch.Tensor, mel: torch.Tensor) -> Parts:
+    """`out`: (…, frames, OUTPUTS) of the head; `mel`: (…, frames, 100)."""
+    harmonic, angle, noise, pitch = torch.split(out, [BINS, BINS, BINS, F0_BINS + 1], dim=-1)
+    base = mel @ _levels(mel.device)
+    return Parts((base + harmonic).clamp(max=MAX_LOG_GAIN), angle, (base + noise).clamp(max=MAX_LOG_GAIN), pitch)
+
+
+@functools.cache
+def _levels(device: torch.device) -> torch.Tensor:
+    """(100, BINS): each bin's log magnitude, read off the log mel between the middles of its bands."""
+    top = 2595 * math.log10(1 + SAMPLE_RATE / 2 / 700)
+    place = 2595 * torch.log10(1 + torch.linspace(0, SAMPLE_RATE / 2, BINS) / 700) / (top / (MEL_BANDS + 1)) - 1
+    place = place.clamp(0, MEL_BANDS - 1)
+    low = place.floor().long().clamp(max=MEL_BANDS - 2)
+    levels = torch.zeros(MEL_BANDS, BINS)
+    levels[low, torch.arange(BINS)] = 1 - (place - low)
+    levels[low + 1, torch.arange(BINS)] = place - low
+    return levels.to(device)
+
+
+@functools.cache
+def f0_grid(device: torch.device) -> torch.Tensor:
+    """(F0_BINS,) Hz."""
+    return torch.exp(torch.linspace(math.log(F0_LOW), math.log(F0_HIGH), F0_BINS)).to(device)
+
+
+def contour(pitch: torch.Tensor) -> torch.Tensor:
+    """(frames, F0_BINS + 1) logits → (frames,) Hz.
+
+    Straight lines where unvoiced, since the gains say what is heard there."""
+    steps = torch.arange(F0_BINS, device=pitch.device)
+    best = pitch[:, :F0_BINS].argmax(dim=1)
+    near = pitch[:, :F0_BINS].masked_fill((steps[None] - best[:, None]).abs() > NEAR_BINS, -torch.inf).softmax(dim=1)
+    f0 = (near @ f0_grid(pitch.device).log()).exp()
+    voiced = pitch.argmax(dim=1) < F0_BINS
+    return bridged(f0, voiced)
+
+
+def bridged(f0: torch.Tensor, voiced: torch.Tensor) -> torch.Tensor:
+    """(frames,) Hz with straight lines between voiced frames; without any, one pitch throughout."""
+    count = len(f0)
+    at = torch.arange(count, device=f0.device)
+    before = torch.where(voiced, at, -1).cummax(dim=0).values
+    after = torch.where(voiced, at, count).flip(0).cummin(dim=0).values.flip(0)
+    left = torch.where(before < 0, after, before).clamp(0, count - 1)
+    right = torch.where(after >= count, before, after).clamp(0, count - 1)
+    share = ((at - left) / (right - left).clamp(min=1)).clamp(0, 1)
+    return torch.lerp(f0[left], f0[right], share.to(f0.dtype))
+
+
+def phase_of(f0: torch.Tensor) -> torch.Tensor:
+    """(…, frames) Hz → (…, frames) cycles at the middle of each frame, added up in float64."""
+    steps = (f0[..., 1:] + f0[..., :-1]).double() * (HOP_SAMPLES / 2 / SAMPLE_RATE)
+    return F.pad(steps.cumsum(dim=-1), (1, 0)) % 1.0
+
+
+def pulses(f0: torch.Tensor, phase: torch.Tensor) -> torch.Tensor:
+    """Pulses band-limited to TOP_HZ: (…, frames) → (…, (frames − 1) · 256), every harmonic a cosine of amplitude 1.
+
+    Σ cos kθ = sin((K + ½)θ) / 2 sin(θ/2) − ½ (Dirichlet's kernel). Between frames the pitch is a straight line, bent so
+    that the phase meets each frame's own."""
+    share = torch.arange(HOP_SAMPLES, device=f0.device) / HOP_SAMPLES
+    here, there = f0[..., :-1, None], f0[..., 1:, None]
+    curve = here + (there - here) * share
+    expected = (here + there) * (HOP_SAMPLES / 2 / SAMPLE_RATE)
+    miss = phase[..., 1:, None] - phase[..., :-1, None] - expected
+    miss = miss - miss.round()
+    run = (here * share + (there - here) * (share**2 / 2)) * (HOP_SAMPLES / SAMPLE_RATE)
+    cycles = phase[..., :-1, None] + run + miss * share
+    theta = ((cycles - cycles.floor()) * (2 * math.pi)).float().flatten(-2)
+    count = torch.floor(TOP_HZ / curve.float().flatten(-2).clamp(min=F0_LOW / 2)) + 0.5
+    half = torch.sin(theta / 2) * 2
+    single = half.abs() < SINGULAR
+    half = torch.where(single, 1.0, half)
+    return torch.where(single, count, torch.sin(count * theta) / half) - 0.5
+
+
+@functools.cache
+def _window(device: torch.device) -> torch.Tensor:
+    return torch.hann_window(FFT_SAMPLES, device=device)
+
+
+def source_spectrum(train: torch.Tensor) -> torch.Tensor:
+    """A pulse train CONTEXT frames longer on each side, (…, (frames + 2 CONTEXT − 1) · 256) → (…, frames, BINS) complex.
+
+    A harmonic of amplitude 1 peaks at 1."""
+    frames = train.unfold(-1, FFT_SAMPLES, HOP_SAMPLES)
+    spectrum: torch.Tensor = torch.fft.rfft(frames * (_window(train.device) / (FFT_SAMPLES / 4)), dim=-1)
+    return spectrum
+
+
+def harmonic_spectrum(parts: Parts, source: torch.Tensor) -> torch.Tensor:
+    return torch.polar(parts.harmonic.exp(), parts.angle) * source
+
+
+def noise_spectrum(parts: Parts, generator: torch.Generator | None = None) -> torch.Tensor:
+    shape = (*parts.noise.shape, 2)
+    white = torch.randn(
+        shape, generator=generator, device=parts.noise.device if generator is None else generator.device
+    )
+    return torch.view_as_complex(white.to(parts.noise.device)) * parts.noise.exp()
+
+
+def wave(spectrum: torch.Tensor) -> torch.Tensor:
+    """(…, frames, BINS) → (…, (frames − 1) · 256)."""
+    window = _window(spectrum.device)
+    samples: torch.Tensor = torch.istft(
+        spectrum.transpose(-1, -2), FFT_SAMPLES, HOP_SAMPLES, window=window, center=True
+    )
+    return samples
+
+
+def samples_of(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+    """(frames, OUTPUTS) of the head and its mel → ((frames − 1) · 256,). Its noise is the same for each chunk: a
+    speech's own seed draws what differs."""
+    parts = parts_of(out, mel)
+    f0 = contour(parts.pitch)
+    f0 = torch.cat([f0[:1].expand(CONTEXT), f0, f0[-1:].expand(CONTEXT)])
+    # Apple's devices know no float64.
+    phase = phase_of(f0.cpu() if f0.device.type == "mps" else f0).float().to(f0.device)
+    spectrum = harmonic_spectrum(parts, source_spectrum(pulses(f0, phase)))
+    return wave(spectrum + noise_spectrum(parts, torch.Generator().manual_seed(NOISE_SEED)))
