@@ -52,15 +52,15 @@ class Vocoder:
 
     def samples(self, mel: torch.Tensor) -> torch.Tensor:
         """(frames, 100) → ((frames - 1) * HOP_SAMPLES,) float32."""
-        out = F.linear(self._backbone(mel), self._w["head.out.weight"], self._w["head.out.bias"])
+        out = self.head(mel)
         if self._source_filter:
             return source_filter.samples_of(out, mel)
         magnitude, phase = out.t().chunk(2)
         spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
         return torch.istft(spectrum, FFT_SAMPLES, HOP_SAMPLES, window=self._window, center=True)
 
-    def _backbone(self, mel: torch.Tensor) -> torch.Tensor:
-        """(frames, 100) → (frames, dim)."""
+    def head(self, mel: torch.Tensor) -> torch.Tensor:
+        """(frames, 100) → (frames, numbers of its head)."""
         w, frames = self._w, len(mel)
         h = F.pad(mel.t(), (0, round_up_frames(frames) - frames))
         h = F.conv1d(h[None], w["backbone.embed.weight"], w["backbone.embed.bias"], padding=_KERNEL // 2)
@@ -76,7 +76,8 @@ class Vocoder:
             y = linear_gelu(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"])
             h = torch.addcmul(h, linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
         final = w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"]
-        return F.layer_norm(h[:frames], size, *final, 1e-6)
+        h = F.layer_norm(h[:frames], size, *final, 1e-6)
+        return F.linear(h, w["head.out.weight"], w["head.out.bias"])
 
 
 def _read_config(file: Path) -> tuple[dict[str, Any], str]:
