@@ -124,16 +124,16 @@ def _tokenizer(model: dict[str, Any], direct: dict[str, Any], file: Path) -> str
     durations = direct.get("durations")
     if durations is not None and not isinstance(durations, str):
         raise ModelUnavailable(f"{file}: direct.durations must name a file, and is {durations!r}")
+    if chosen == "phoneme" and durations is None:
+        raise ModelUnavailable(f"{file}: direct.durations is missing: the phoneme tokenizer needs a file of durations")
+    if chosen != "phoneme" and durations is not None:
+        raise ModelUnavailable(f"{file}: direct.durations belongs to the phoneme tokenizer, and {key} is {chosen!r}")
     if chosen == "phoneme" and direct.get("reader") not in READERS:
         raise ModelUnavailable(
             f"{file}: direct.reader is {direct.get('reader')!r}; the phoneme tokenizer reads as {' or '.join(READERS)}"
         )
     if chosen != "phoneme" and "reader" in direct:
         raise ModelUnavailable(f"{file}: direct.reader belongs to the phoneme tokenizer, and {key} is {chosen!r}")
-    if chosen == "phoneme" and durations is None:
-        raise ModelUnavailable(f"{file}: direct.durations is missing: the phoneme tokenizer needs a file of durations")
-    if chosen != "phoneme" and durations is not None:
-        raise ModelUnavailable(f"{file}: direct.durations belongs to the phoneme tokenizer, and {key} is {chosen!r}")
     return str(chosen)
 
 

@@ -26,6 +26,7 @@ _PAUSE_AT = re.compile(
 )
 _TITLE = re.compile(r"\b(Mr|Mrs|Ms|Dr|St|Prof|vs|No|Jr|Sr)\.(?=\s)")
 _UNSPOKEN = re.compile(r"[\"“”„«»‹›()\[\]{}<>|*_~^`#\\¡¿]+")
+_APART = re.compile(r"\s+(?=['’](?:s|re|ll|ve|d|m)\b)")
 _TO_LATIN = str.maketrans(
     dict(zip("абвгдезийклмнопрстуфыэіїєґўёъь", "abvgdeziyklmnoprstufyeiiegue", strict=False))
     | {"ж": "zh", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ю": "yu", "я": "ya", "ъ": "", "ь": ""}
@@ -42,7 +43,7 @@ def phonemes(text: str, language: str) -> list[str]:
     text = _NOT_LATIN.sub(" ", _latin(clean(text)))
     # With a blank before it: the dot of "vitamin C." would be taken for an initial's.
     text = _PAUSE_AT.sub(lambda m: f" {PAUSE_OF.get(m[0].strip()[0], ',')} ", _TITLE.sub(r"\1", text))
-    text = _UNSPOKEN.sub(" ", text).lstrip(" " + PAUSES)
+    text = _APART.sub("", _UNSPOKEN.sub(" ", text).lstrip(" " + PAUSES))
     if language.startswith("vi"):
         return vietnamese_symbols(readers.vietnamese(text))
     return english_symbols(readers.english(text))

@@ -91,7 +91,7 @@ def _read_config(file: Path) -> tuple[dict[str, Any], str]:
                 raise ModelUnavailable(f"{file}: {key} must be a whole number from 1 to 16384")
     except (yaml.YAMLError, UnicodeError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ModelUnavailable(f"{file} does not describe a vocoder: {type(error).__name__} {reason}") from None
+        raise ModelUnavailable(f"{file} does not describe a Vocos vocoder: {type(error).__name__} {reason}") from None
     if head not in OUTPUTS:
         raise ModelUnavailable(f"{file}: head.class_path is {head!r}; there are {', '.join(OUTPUTS)}")
     for part, spoken in SPOKEN.items():
