@@ -15,7 +15,7 @@ from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
 
 TOKENIZERS = "pinyin", "char", "phoneme"
 READERS = ("kokoro-vi",)
-"""What turns text into the phonemes of a checkpoint's vocabulary: English in Kokoro's letters, Vietnamese in espeak's."""
+"""What turns text into the phonemes of a vocabulary: English in Kokoro's letters, Vietnamese in espeak's."""
 Rule = tuple[type, float, float]
 
 ARCH_RANGES: dict[str, Rule] = {

@@ -127,9 +127,9 @@ def _window(device: torch.device) -> torch.Tensor:
 
 
 def source_spectrum(train: torch.Tensor) -> torch.Tensor:
-    """A pulse train CONTEXT frames longer on each side, (…, (frames + 2 CONTEXT − 1) · 256) → (…, frames, BINS) complex.
+    """(…, (frames + 2 CONTEXT − 1) · 256) → (…, frames, BINS) complex; a harmonic of amplitude 1 peaks at 1.
 
-    A harmonic of amplitude 1 peaks at 1."""
+    train: CONTEXT frames longer on each side."""
     frames = train.unfold(-1, FFT_SAMPLES, HOP_SAMPLES)
     spectrum: torch.Tensor = torch.fft.rfft(frames * (_window(train.device) / (FFT_SAMPLES / 4)), dim=-1)
     return spectrum

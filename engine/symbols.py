@@ -44,8 +44,8 @@ _ENGLISH_SPELLINGS = [
 _NEAREST = {
     pair[0]: pair[1]
     for pair in (
-        "QO ɒɑ aæ eɛ oO yi ɨᵻ ɯu øɜ œɜ ɤʌ ɾT ʔt rɹ ɻɹ ʁɹ ɽT gɡ qk χx çh ɕʃ ʂʃ ʐʒ ʑʒ ʝj ɟʤ ʎj ɥw ʋv βv ɸf ɳn ɴŋ ɖd ʈt ɰw "
-        "ʍw ɬl ɫl ɭl ʣz ʥʤ ʦs ʨʧ ꭧʧ Sʃ ɱm ħh ɦh ʕh ʙb ɓb ɠɡ ʄʤ ʉu ɘə ɵə ɞɜ ɶæ ʏɪ ɚə ɝɜ đɗ"
+        "QO ɒɑ aæ eɛ oO yi ɨᵻ ɯu øɜ œɜ ɤʌ ɾT ʔt rɹ ɻɹ ʁɹ ɽT gɡ qk χx çh ɕʃ ʂʃ ʐʒ ʑʒ ʝj ɟʤ ʎj ɥw ʋv βv ɸf ɳn ɴŋ ɖd ʈt "
+        "ɰw ʍw ɬl ɫl ɭl ʣz ʥʤ ʦs ʨʧ ꭧʧ Sʃ ɱm ħh ɦh ʕh ʙb ɓb ɠɡ ʄʤ ʉu ɘə ɵə ɞɜ ɶæ ʏɪ ɚə ɝɜ đɗ"
     ).split()
 }
 """A letter that is no symbol, and the symbol nearest to it."""

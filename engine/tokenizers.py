@@ -157,9 +157,13 @@ class PhonemeTokenizer:
         """Raises ModelUnavailable."""
         self._index = {symbol: i for i, symbol in enumerate(vocab)}
         if lacking := readers.lacking():
-            raise ModelUnavailable(f"phonemes need the packages {' and '.join(lacking)}: pip install -r requirements.txt")
+            raise ModelUnavailable(
+                f"phonemes need the packages {' and '.join(lacking)}: pip install -r requirements.txt"
+            )
         if missing := [symbol for symbol in VOCABULARY if symbol not in self._index]:
-            raise ModelUnavailable(f"vocab.txt lacks {' '.join(missing[:5])}: its reader says {len(missing)} such symbols")
+            raise ModelUnavailable(
+                f"vocab.txt lacks {' '.join(missing[:5])}: its reader says {len(missing)} such symbols"
+            )
         self._predictor = DurationPredictor(durations, len(vocab))
 
     def prompt(self, reference: str, frames: int) -> "PhonemePrompt":

@@ -1,4 +1,4 @@
-"""A light recogniser for the server's tests: pocketsphinx with its own general English model. The card's judge is Whisper."""
+"""A light recogniser for the server's tests: pocketsphinx with its own English model. The card's judge is Whisper."""
 
 import re
 

@@ -92,7 +92,10 @@ PHONEME: dict[str, object] = {"direct__tokenizer": "phoneme", "direct__durations
         ({"direct__tokenizer": "phoneme"}, r"direct\.durations is missing"),
         ({"direct__durations": "durations.safetensors"}, r"direct\.durations belongs to the phoneme tokenizer"),
         (PHONEME, r"direct\.reader is None; the phoneme tokenizer reads as kokoro-vi"),
-        (PHONEME | {"direct__reader": "espeak"}, r"direct\.reader is 'espeak'; the phoneme tokenizer reads as kokoro-vi"),
+        (
+            PHONEME | {"direct__reader": "espeak"},
+            r"direct\.reader is 'espeak'; the phoneme tokenizer reads as kokoro-vi",
+        ),
         ({"direct__reader": "kokoro-vi"}, r"direct\.reader belongs to the phoneme tokenizer"),
         ({"direct__tokenizer": None, "model__tokenizer": "byte"}, r"model\.tokenizer is 'byte'; there are pinyin"),
         ({"direct__max_seconds": "twelve"}, r"direct\.max_seconds must be a number from 2 to 3600, and is 'twelve'"),

@@ -13,7 +13,18 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from recordings import MICHAEL, MICHAEL_SAID, everything, folder_of, names, recording, served, sound_of, speechlike, upload
+from recordings import (
+    MICHAEL,
+    MICHAEL_SAID,
+    everything,
+    folder_of,
+    names,
+    recording,
+    served,
+    sound_of,
+    speechlike,
+    upload,
+)
 from starlette.requests import Request
 
 from server.forms import Forms

@@ -134,7 +134,10 @@ def test_a_head_of_another_kind_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "vocoder"
     shutil.copytree(EMBEDDED, folder)
     text = (folder / "config.yaml").read_text()
-    for head, said in (("vocos.heads.IMDCTCosHead", "class_path is .*there are"), ("vocos.heads.ISTFTHead", "asks for")):
+    for head, said in (
+        ("vocos.heads.IMDCTCosHead", "class_path is .*there are"),
+        ("vocos.heads.ISTFTHead", "asks for"),
+    ):
         (folder / "config.yaml").write_text(text.replace(vocoder.SOURCE_FILTER_HEAD, head))
         with pytest.raises(ModelUnavailable, match=said):
             Vocoder(folder, CPU)

@@ -11,13 +11,13 @@ import soundfile
 import torch
 import yaml
 from conftest import solved
+from recogniser import Recogniser, word_errors
 
 import tts_core
 from engine import checkpoint
 from engine.mel import log_mel
 from engine.sampler import Sampler
 from train import texts
-from recogniser import Recogniser, word_errors
 
 WORD_ERRORS_ALLOWED = 0.35
 

@@ -14,6 +14,7 @@ import soundfile
 import soxr
 from conftest import FIGURES
 from pocketsphinx import Decoder
+from recogniser import words
 
 import tts_core
 from engine.stepping import run_to_end
@@ -24,7 +25,6 @@ from speech.reading.passages import Passage
 from speech.reading.written import written_words
 from speech.request import Speech
 from train import texts
-from recogniser import words
 
 JUDGE_RATE = 16_000
 PADDING = 0.2
