@@ -17,6 +17,10 @@ _loading = threading.RLock()
 """Who asks for a reader that is being loaded waits for it, and does not load another."""
 _FIGURES = re.compile(r"[^\w\s,.?!'-]|\d")
 """What is not words yet: text that was to be left as it is written."""
+_LONG_NUMBER = re.compile(r"\d[\d,.]{12,}")
+"""Read digit by digit: hibari has no name for 10^36 and fails at it."""
+_LONG_WORD = re.compile(r"\w{24}(?=\w)")
+"""sea-g2p looks for words in a word, which takes the square of its letters: 700 held it for a second."""
 _VIETNAMESE_LETTERS = frozenset(
     (marked := "àáạảãâầấậẩẫăằắặẳẵèéẹẻẽêềếệểễìíịỉĩòóọỏõôồốộổỗơờớợởỡùúụủũưừứựửữỳýỵỷỹđ") + marked.upper()
 )
@@ -42,14 +46,14 @@ def english(text: str) -> str:
     reader = _english()
     text = _folded(text, reader.oov.letters)
     if _FIGURES.search(text):
-        text = reader.normalized(text)
+        text = reader.normalized(_LONG_NUMBER.sub(lambda m: " ".join(re.findall(r"\d", m[0])), text))
     return str(reader.read(_LETTER_A.sub("[A](/ˈA/)", text)))
 
 
 def vietnamese(text: str) -> str:
     """Latin text and figures → espeak's symbols, English words' too, with its stops among them."""
     normalizer, reader = _vietnamese()
-    text = _folded(text, _VIETNAMESE_LETTERS)
+    text = _LONG_WORD.sub(r"\g<0> ", _folded(text, _VIETNAMESE_LETTERS))
     if _FIGURES.search(text) or _LONE_LETTER.search(text):
         text = normalizer.normalize(text)
     return str(reader.convert(text))
