@@ -1,4 +1,4 @@
-"""The readers' one promise: whatever the two libraries write becomes symbols that the model knows, none of them silence."""
+"""The readers' one promise: whatever the two libraries write becomes symbols that the model knows, and is heard."""
 
 import importlib.resources
 import json
@@ -110,7 +110,7 @@ def test_a_vocabulary_that_lacks_symbols_is_refused() -> None:
     durations = tts_core.EMBEDDED_MODEL / "durations.safetensors"
     with pytest.raises(ModelUnavailable, match=r"vocab\.txt lacks ˈO: its reader says 1 such"):
         PhonemeTokenizer([symbol if symbol != "ˈO" else "oʊ" for symbol in VOCABULARY], durations)
-    with pytest.raises(ModelUnavailable, match="knows .* tokens"):
+    with pytest.raises(ModelUnavailable, match=r"knows .* tokens"):
         DurationPredictor(durations, 5)
 
 

@@ -62,7 +62,7 @@ def test_source_filter_is_the_network_that_was_trained(tmp_path: Path, mel: torc
     torch.manual_seed(1)
     trained = SourceFilter(**SHAPE)
     with torch.no_grad():
-        trained.head["out"].weight.mul_(10)  # as it begins it says nearly the same of every frame
+        trained.get_parameter("head.out.weight").mul_(10)  # as it begins it says nearly the same of every frame
     folder = saved(tmp_path / "sf", trained.state_dict(), vocoder.SOURCE_FILTER_HEAD)
     with torch.inference_mode():
         parts = source_filter.parts_of(trained(mel[None])[0], mel)
