@@ -1,4 +1,4 @@
-"""The recipe: alignment hands out every frame, a killed run goes on as if nothing had happened, the whole of it runs."""
+"""The recipe: alignment hands out every frame, a killed run goes on as if nothing had happened, all of it runs."""
 
 import os
 import re
@@ -13,8 +13,10 @@ import torch
 from conftest import ROOT
 
 import tts_core
+from engine import source_filter
+from engine.symbols import SILENCE, VOCABULARY
 from speech.request import Speech
-from train import align, corpus, kokoro, reader, source_filter, vocoder
+from train import align, corpus, kokoro, vocoder
 
 needs_teachers = pytest.mark.skipif(
     not all(Path("/usr", p).exists() for p in ("bin/flite", "share/dict/american-english", "share/hunspell/vi_VN.dic")),
@@ -34,7 +36,7 @@ flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
 """
 
 
-def test_every_frame_goes_to_one_symbol():
+def test_every_frame_goes_to_one_symbol() -> None:
     segments = [
         ("pau", 5),
         ("hh", 9),
@@ -49,19 +51,28 @@ def test_every_frame_goes_to_one_symbol():
     ]
     symbols, frames = align.frames_of(segments, ["h", "ə", "l", "ˈoʊ", ",", "ð", "ˈɛɹ", "."])
     assert list(zip(symbols, frames, strict=True)) == [
-        (" ", 5), ("h", 4), ("ə", 5), ("l", 6), ("ˈoʊ", 13), (",", 17), ("ð", 3), ("ˈɛɹ", 13), (".", 14)]  # fmt: skip
+        (" ", 5),
+        ("h", 4),
+        ("ə", 5),
+        ("l", 6),
+        ("ˈoʊ", 13),
+        (",", 17),
+        ("ð", 3),
+        ("ˈɛɹ", 13),
+        (".", 14),
+    ]
 
 
 @pytest.fixture(scope="module")
-def toy_corpus(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
+def toy_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("corpus")
     corpus.make(folder, {"hibari": 1, "vi": 1}, processes=2, most=30)
     return folder
 
 
 @needs_teachers
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
-    def start(out: Path) -> subprocess.Popen:
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus: Path, tmp_path: Path) -> None:
+    def start(out: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-c", SMALL_RUN, str(toy_corpus), str(out)],
             cwd=ROOT,
@@ -87,21 +98,21 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus, tmp_path):
         torch.testing.assert_close(second["ema"][name], weights, atol=1e-5, rtol=1e-4)
 
 
-def test_a_teachers_frames_are_the_length_of_its_speech():
+def test_a_teachers_frames_are_the_length_of_its_speech() -> None:
     said = kokoro.Hibari().say("həlˈO ðˈɛɹ, fɹˈɛnd.")
     assert said.durations.sum() * kokoro.FRAME_SAMPLES == len(said.samples)
     assert len(said.durations) == len(said.phonemes) + 2, "a frame count for each phoneme and the silence on both sides"
 
 
-def test_a_cut_utterance_keeps_every_frame_and_names_known_symbols():
+def test_a_cut_utterance_keeps_every_frame_and_names_known_symbols() -> None:
     made = corpus.cut("Hello there, friend.", "hibari", kokoro.Hibari().say("həlˈO ðˈɛɹ, fɹˈɛnd."))
     assert made is not None
     assert sum(made.frames) * 256 == len(made.pcm) and len(made.f0) == len(made.phase) == sum(made.frames)
-    assert set(made.symbols) <= set(reader.VOCABULARY)
-    assert made.symbols[0] == made.symbols[-1] == reader.SILENCE and made.frames[0] <= corpus.LEADING_FRAMES
+    assert set(made.symbols) <= set(VOCABULARY)
+    assert made.symbols[0] == made.symbols[-1] == SILENCE and made.frames[0] <= corpus.LEADING_FRAMES
 
 
-def test_the_source_has_the_pitch_it_is_given():
+def test_the_source_has_the_pitch_it_is_given() -> None:
     f0 = torch.full((60,), 150.0, dtype=torch.float64)
     train = source_filter.pulses(f0, source_filter.phase_of(f0))
     spectrum = torch.fft.rfft(train * torch.hann_window(len(train))).abs()
@@ -111,12 +122,12 @@ def test_the_source_has_the_pitch_it_is_given():
     assert beyond.max() < 1e-2 * spectrum.max(), "band-limited"
 
 
-def test_pitch_is_a_straight_line_where_there_is_none():
+def test_pitch_is_a_straight_line_where_there_is_none() -> None:
     f0 = torch.tensor([0.0, 100.0, 0.0, 0.0, 160.0, 0.0])
     assert source_filter.bridged(f0, f0 > 0).tolist() == [100, 100, 120, 140, 160, 160]
 
 
-def test_the_pitch_loss_is_least_at_the_true_pitch():
+def test_the_pitch_loss_is_least_at_the_true_pitch() -> None:
     f0, voiced = torch.tensor([[120.0, 180.0]]), torch.tensor([[True, False]])
     grid = source_filter.f0_grid(torch.device("cpu"))
 
@@ -130,7 +141,7 @@ def test_the_pitch_loss_is_least_at_the_true_pitch():
 
 
 @needs_teachers
-def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path):
+def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path: Path) -> None:
     folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
     done = subprocess.run(
         [sys.executable, "-m", "train", "--toy", "10", *folders], cwd=ROOT, capture_output=True, text=True
