@@ -84,8 +84,8 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             "shutdown": shutdown,
             "connections": connections,
         }
+        reader.cancel()
         await jobs.close()
-    await reader
 
 
 async def load_behind_the_socket(tts: TTS) -> None:
