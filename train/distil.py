@@ -7,6 +7,7 @@ hundred steps are
 enough.   Try: python -m train.distil --minutes 20 --solver-steps 3
 """
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,52 @@ def mean_velocity(guided, x: torch.Tensor, start: torch.Tensor, end: torch.Tenso
     return (here - x) / (end - start)[:, None, None]
 
 
+def guided(teacher: torch.nn.Module) -> Callable[..., torch.Tensor]:
+    """Its velocity with and without its conditions, as one batch, and beyond the first by STRENGTH."""
+
+    def taught(x, given, tokens, t):
+        untold = torch.arange(2 * len(x), device=x.device) >= len(x)
+        both = flow.velocity(
+            teacher,
+            x.repeat(2, 1, 1),
+            torch.cat([given, torch.zeros_like(given)]),
+            tokens.repeat(2, 1),
+            t.repeat(2),
+            untold,
+        )
+        with_all, without = both.float().chunk(2)
+        return with_all + (with_all - without) * STRENGTH
+
+    return taught
+
+
+def lesson(
+    data: Data, taught: Callable[..., torch.Tensor], student: torch.nn.Module, grid: torch.Tensor
+) -> Callable[[loop.Batch, torch.Generator], torch.Tensor]:
+    """How far the student is from the teacher's mean velocity over a step of `grid`, where the mel is not given."""
+    place, solver_steps = grid.device, len(grid) - 1
+    precision = loop.precision_of(place)
+
+    def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
+        mel, tokens, unknown = flow.looked_up(data, batch)
+        count = len(mel)
+        first = torch.randint(solver_steps, (1,), generator=generator, device=place)
+        step = (torch.arange(count, device=place) + first).remainder(solver_steps)
+        noise = torch.randn(mel.shape, generator=generator, device=place)
+        x = torch.lerp(noise, mel, grid[step][:, None, None])
+        given = mel.masked_fill(unknown[..., None], 0.0)
+        told = torch.zeros(count, dtype=torch.bool, device=place)
+        with precision():
+            with torch.no_grad():
+                target = mean_velocity(
+                    lambda at, t: taught(at, given, tokens, t), x, grid[step], grid[step + 1], SUBSTEPS
+                )
+            made = flow.velocity(student, x, given, tokens, grid[step], told)
+        return flow.masked_mean((made.float() - target).square(), unknown)
+
+    return loss
+
+
 def train(
     data_folder: Path,
     out: Path,
@@ -50,46 +97,8 @@ def train(
     data = Data(data_folder)
     teacher = flow.build(reader.VOCABULARY, compiled).requires_grad_(False)
     student = flow.build(reader.VOCABULARY, compiled)
-    teacher.load_state_dict(saved["ema"])
-    student.load_state_dict(saved["ema"])
-
-    def taught(x, given, tokens, t, no_text):
-        """With and without its conditions, as one batch."""
-        both = flow.velocity(
-            teacher,
-            x.repeat(2, 1, 1),
-            torch.cat([given, torch.zeros_like(given)]),
-            tokens.repeat(2, 1),
-            t.repeat(2),
-            no_text,
-        )
-        told, untold = both.float().chunk(2)
-        return told + (told - untold) * STRENGTH
-
-    def learned(x, given, tokens, t, no_text):
-        return flow.velocity(student, x, given, tokens, t, no_text)
-
-    precision = loop.precision_of(place)
-    grid = time_grid(solver_steps).to(place)
-
-    def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
-        mel, tokens, unknown = flow.looked_up(data, batch)
-        count = len(mel)
-        first = torch.randint(solver_steps, (1,), generator=generator, device=place)
-        step = (torch.arange(count, device=place) + first).remainder(solver_steps)
-        noise = torch.randn(mel.shape, generator=generator, device=place)
-        x = torch.lerp(noise, mel, grid[step][:, None, None])
-        given = mel.masked_fill(unknown[..., None], 0.0)
-        told = torch.zeros(count, dtype=torch.bool, device=place)
-        with precision():
-            with torch.no_grad():
-                both = torch.cat([told, ~told])
-                target = mean_velocity(
-                    lambda at, t: taught(at, given, tokens, t, both), x, grid[step], grid[step + 1], SUBSTEPS
-                )
-            made = learned(x, given, tokens, grid[step], told)
-        return flow.masked_mean((made.float() - target).square(), unknown)
-
+    for model in (teacher, student):
+        model.load_state_dict(model.state_dict() | saved["ema"])  # train.keep leaves out rope's tables
     facts = dict(
         vocab=reader.VOCABULARY,
         arch=flow.ARCH,
@@ -101,7 +110,7 @@ def train(
         return loop.run(
             loop.Trained("distil", out / "distilled.pt", student, flow.optimizers(student, lr), facts=facts),
             partial(flow.drawn, data, flow.batch_frames(place) // 2),
-            loss,
+            lesson(data, guided(teacher), student, time_grid(solver_steps).to(place)),
             minutes,
             lr,
             seed,
