@@ -13,7 +13,8 @@ def test_kept_weights_come_back_within_a_128th_of_their_rows_largest(
 ) -> None:
     monkeypatch.setattr(keep, "KEPT", tmp_path / "kept")
     weights = {"a.weight": torch.randn(64, 32), "a.bias": torch.randn(64), "conv.weight": torch.randn(16, 8, 7)}
-    torch.save({"model": weights, "ema": weights, "step": 7, "elapsed": 1.5, "log": []}, tmp_path / "flow.pt")
+    trained = {"model": weights, "ema": weights, "optims": [], "beside": {"critics": weights}}
+    torch.save(trained | {"step": 7, "elapsed": 1.5, "log": []}, tmp_path / "flow.pt")
     keep.save("flow", tmp_path)
     with pytest.raises(SystemExit, match="there already"):
         keep.restore("flow", tmp_path)

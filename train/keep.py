@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 KEPT = Path("train/kept")
 SMALL = 256
 """Tensors of fewer numbers, and all vectors, stay fp16: norms and biases do not forgive."""
+NOT_KEPT = {"model", "ema", "optims", "beside"}
+"""Of a checkpoint's facts: weights go in by themselves, and what only goes on training stays out."""
 
 
 def packed(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -46,7 +48,7 @@ def unpacked(kept: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def save(name: str, build: Path) -> None:
     saved = torch.load(build / f"{name}.pt", map_location="cpu", weights_only=False)
-    facts = {k: v for k, v in saved.items() if k not in ("model", "ema", "optims", "draw", "generator")}
+    facts = {k: v for k, v in saved.items() if k not in NOT_KEPT}
     weights = {k: v for k, v in saved["ema"].items() if "freq" not in k}  # rope's tables: a new model has them
     KEPT.mkdir(parents=True, exist_ok=True)
     save_file(packed(weights), KEPT / f"{name}.safetensors", {"facts": json.dumps(facts, ensure_ascii=False)})
