@@ -25,15 +25,16 @@ LENGTHS = {512: 0.6, 1152: 0.4}
 """Frames of a training sequence, and how often; the longest is what a chunk with its reference may have."""
 BATCH_FRAMES, GPU_BATCH_FRAMES = 6144, 46_080
 DROP_ALL, DROP_AUDIO = 0.1, 0.1
+FILLER = -1
+"""The token that upstream's `drop_text` puts in every place."""
 WATCHED = 12
 """Sequences of a held-back batch."""
 
 
 def velocity(model, x, cond, tokens, time_, no_text: torch.Tensor) -> torch.Tensor:
     """Upstream's DiT.forward with the text dropped per sample instead of per batch."""
-    text = model.text_embed(tokens, seq_len=x.shape[1])
-    nothing = model.text_embed(tokens[:1], seq_len=x.shape[1], drop_text=True)
-    hidden = model.input_embed(x, cond, torch.where(no_text[:, None, None], nothing, text))
+    text = model.text_embed(tokens.masked_fill(no_text[:, None], FILLER), seq_len=x.shape[1])
+    hidden = model.input_embed(x, cond, text)
     t = model.time_embed(time_)
     rope = model.rotary_embed.forward_from_seq_len(x.shape[1])
     for block in model.transformer_blocks:
@@ -111,7 +112,7 @@ def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "blocks" in n]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    return [Muon(matrices, lr), torch.optim.AdamW(rest, lr=lr, weight_decay=0.01, betas=(0.9, 0.98))]
+    return [Muon(matrices, lr), torch.optim.AdamW(rest, lr=lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)]
 
 
 def build(vocab: list[str], compiled: bool = False) -> torch.nn.Module:

@@ -1,6 +1,5 @@
 """One training loop for all three models: a budget in minutes of work, a moving average of the weights, resumable at
-any
-kill."""
+any kill."""
 
 import argparse
 import contextlib
@@ -168,21 +167,27 @@ def _save(what: Trained, so_far: Progressed) -> None:
     os.replace(partial, what.path)
 
 
-@torch.no_grad()
-def _average(model: torch.nn.Module, ema: dict[str, torch.Tensor], step: int) -> None:
-    keep = min(EMA, (1 + step) / (10 + step))
-    now = model.state_dict()
-    floats = [key for key, value in now.items() if value.is_floating_point()]
-    torch._foreach_lerp_([ema[key] for key in floats], [now[key] for key in floats], 1 - keep)
+class Averaging:
+    """The moving average `ema` of a model's weights; both are changed in place, so that they are looked up once."""
+
+    def __init__(self, model: torch.nn.Module, ema: dict[str, torch.Tensor]):
+        now = model.state_dict()
+        floats = [key for key, value in now.items() if value.is_floating_point()]
+        self._kept, self._now = [ema[key] for key in floats], [now[key] for key in floats]
+
+    @torch.no_grad()
+    def step(self, number: int) -> None:
+        keep = min(EMA, (1 + number) / (10 + number))
+        torch._foreach_lerp_(self._kept, self._now, 1 - keep)
 
 
 def _watched(model: torch.nn.Module, ema: dict[str, torch.Tensor], watch: Callable[[], float] | None) -> str:
-    """`watch` is called with the averaged weights in the model."""
+    """`watch` is called with the averaged weights in the model, and nothing is compiled for its few batches' shapes."""
     if watch is None:
         return ""
     weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
     model.load_state_dict(ema)
-    with torch.no_grad():
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         value = watch()
     model.load_state_dict(weights)
     return f"  watched {value:.4f}"
@@ -215,6 +220,7 @@ def run(
     what.path.parent.mkdir(parents=True, exist_ok=True)
     now = _begun(what)
     place = device()
+    average = Averaging(what.model, now.ema)
     generator = torch.Generator(place)
     drawn = batches(draw_batch, seed, now.step)
     losses: list[float] = []
@@ -230,7 +236,7 @@ def run(
             batch = tuple(part.to(place, non_blocking=True) for part in next(drawn))
             loss = loss_of(batch, generator.manual_seed(1_000_003 * seed + now.step))
             _stepped(what, loss, rate)
-            _average(what.model, now.ema, now.step)
+            average.step(now.step)
             now.step += 1
             if now.step % look_every == 0:
                 losses.append(loss.item())

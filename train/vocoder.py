@@ -51,10 +51,11 @@ class SourceFilter(torch.nn.Module):
         from vocos.models import VocosBackbone  # here: upstream's imports take seconds
 
         self.backbone = VocosBackbone(audio.MEL_BANDS, dim, intermediate_dim, num_layers)
-        self.head = torch.nn.ModuleDict({"out": torch.nn.Linear(dim, source_filter.OUTPUTS)})
+        out = torch.nn.Linear(dim, source_filter.OUTPUTS)
+        self.head = torch.nn.ModuleDict({"out": out})
         with torch.no_grad():
-            self.head["out"].weight.mul_(0.1)
-            bias = self.head["out"].bias.zero_()
+            out.weight.mul_(0.1)
+            bias = out.bias.zero_()
             bias[2 * source_filter.BINS : 3 * source_filter.BINS] = -2.0
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
@@ -204,7 +205,7 @@ class Critics:
 
     def __init__(self, precision: Callable[[], contextlib.AbstractContextManager], lr: float):
         self.all = discriminators.Discriminators().to(loop.device())
-        self.optim = torch.optim.AdamW(self.all.parameters(), lr=lr, betas=(0.8, 0.9))
+        self.optim = torch.optim.AdamW(self.all.parameters(), lr=lr, betas=(0.8, 0.9), fused=True)
         self._precision = precision
 
     def loss(self, made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
@@ -258,7 +259,7 @@ def train(
         total = total + PHASE_WEIGHT * phase_loss(harmonic, b)
         return total if critics is None else total + critics.loss(made[:, inner], b.wave[:, inner])
 
-    optim = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.8, 0.95), weight_decay=0.01)
+    optim = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.8, 0.95), weight_decay=0.01, fused=True)
     beside = {} if critics is None else {"critics": critics.all, "their optimizer": critics.optim}
     return loop.run(
         loop.Trained("vocoder", out / "vocoder.pt", model, [optim], beside, dict(shape=SHAPE)),
@@ -273,7 +274,9 @@ def train(
 
 if __name__ == "__main__":
     parser = loop.options(__doc__, minutes=25, lr=1e-3)
-    parser.add_argument("--judged", action="store_true", help="with discriminators, as on a GPU: each step takes ten times as long")
+    parser.add_argument(
+        "--judged", action="store_true", help="with discriminators, as on a GPU: each step takes ten times as long"
+    )
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     chosen = parser.parse_args()
     train(
