@@ -26,21 +26,26 @@ Row = tuple[int, list[int], list[int]]
 
 
 def rows_of(folder: Path) -> tuple[dict[str, list[Row]], list[Row], int]:
-    """To train on, by teacher; held back; and how many speakers there are."""
+    """To train on, by teacher; held back, of speakers that are trained on; and how many speakers there are.
+
+    Nothing but the paces' mean would hold the pace of somebody else, and Adam makes any pull a full step."""
     index = {s: i for i, s in enumerate(reader.VOCABULARY)}
     numbers: dict[str, int] = {}
+
+    def row(u: corpus.Utterance) -> Row:
+        return numbers[u.speaker], [index[s] for s in u.symbols], u.frames
+
     rows: dict[str, list[Row]] = {}
-    held: list[Row] = []
+    held: list[corpus.Utterance] = []
     for kind in SHARES:
         for number, path in enumerate(corpus.shards(folder, kind)):
-            said = [
-                (numbers.setdefault(u.speaker, len(numbers)), [index[s] for s in u.symbols], u.frames)
-                for u in corpus.read(path)
-            ]
+            said = list(corpus.read(path))
             cut = len(said) - HELD_BACK if number == 0 else len(said)
-            rows.setdefault(kind, []).extend(said[:cut])
+            for u in said[:cut]:
+                numbers.setdefault(u.speaker, len(numbers))
+            rows.setdefault(kind, []).extend(row(u) for u in said[:cut])
             held += said[cut:]
-    return rows, held, len(numbers)
+    return rows, [row(u) for u in held if u.speaker in numbers], len(numbers)
 
 
 def train(data_folder: Path, steps: int, seed: int, batch: int = 64) -> tuple[dict[str, torch.Tensor], float]:
