@@ -1,10 +1,13 @@
-"""Mel frames in, samples out: a pulse train and noise, shaped bin by bin, one inverse STFT.
+"""Mel frames in, samples out: a pulse train and what does not follow it, shaped bin by bin, one inverse STFT.
 
-What Kokoro and hibari do themselves: pitch is read from the mel, a band-limited pulse train follows it, and for every
-bin of every frame a Vocos backbone (arXiv 2306.00814) says how loud the pulses are there, by which angle they are
-turned, and how loud the noise is:
+What hibari does itself: pitch is read from the mel, a band-limited pulse train follows it, and for every bin of every
+frame a Vocos backbone (arXiv 2306.00814) says how loud the pulses are there, by which angle they are turned, and how
+loud the rest is:
 
-    spectrum = e^(base + h + iδ) · STFT(pulses) + e^(base + n) · Z          base: the mel's own level at that bin
+    spectrum = e^(base + h + iδ) · STFT(pulses) + e^(base + r) · Z          base: the mel's own level at that bin
+
+Z is white noise, or e^(iφ) where the network says φ too: breath and the glottis's own irregularity are no noise to the
+ear, since their spectra hang together from frame to frame.
 
 Knows nothing of text, voices or training.
 """
@@ -37,18 +40,23 @@ class Parts:
 
     harmonic: torch.Tensor  # log gain
     angle: torch.Tensor  # rad
-    noise: torch.Tensor  # log gain
+    rest: torch.Tensor  # log gain
     pitch: torch.Tensor  # logits, the last class: unvoiced
+    phase: torch.Tensor | None  # rad, of the rest; None: noise
 
 
 OUTPUTS = 3 * BINS + F0_BINS + 1
+FREE_OUTPUTS = OUTPUTS + BINS
+"""With a phase for the rest."""
 
 
 def parts_of(out: torch.Tensor, mel: torch.Tensor) -> Parts:
-    """`out`: (…, frames, OUTPUTS) of the head; `mel`: (…, frames, 100)."""
-    harmonic, angle, noise, pitch = torch.split(out, [BINS, BINS, BINS, F0_BINS + 1], dim=-1)
+    """`out`: (…, frames, OUTPUTS or FREE_OUTPUTS) of the head; `mel`: (…, frames, 100)."""
+    said, phase = out[..., :OUTPUTS], out[..., OUTPUTS:]
+    harmonic, angle, rest, pitch = torch.split(said, [BINS, BINS, BINS, F0_BINS + 1], dim=-1)
     base = mel @ _levels(mel.device)
-    return Parts((base + harmonic).clamp(max=MAX_LOG_GAIN), angle, (base + noise).clamp(max=MAX_LOG_GAIN), pitch)
+    gains = (base + harmonic).clamp(max=MAX_LOG_GAIN), (base + rest).clamp(max=MAX_LOG_GAIN)
+    return Parts(gains[0], angle, gains[1], pitch, phase if phase.shape[-1] else None)
 
 
 @functools.cache
@@ -139,12 +147,15 @@ def harmonic_spectrum(parts: Parts, source: torch.Tensor) -> torch.Tensor:
     return torch.polar(parts.harmonic.exp(), parts.angle) * source
 
 
-def noise_spectrum(parts: Parts, generator: torch.Generator | None = None) -> torch.Tensor:
-    shape = (*parts.noise.shape, 2)
+def rest_spectrum(parts: Parts, generator: torch.Generator | None = None) -> torch.Tensor:
+    """`generator`: of the noise, where it is noise."""
+    if parts.phase is not None:
+        return torch.polar(parts.rest.exp(), parts.phase)
+    place = parts.rest.device
     white = torch.randn(
-        shape, generator=generator, device=parts.noise.device if generator is None else generator.device
+        (*parts.rest.shape, 2), generator=generator, device=place if generator is None else generator.device
     )
-    return torch.view_as_complex(white.to(parts.noise.device)) * parts.noise.exp()
+    return torch.view_as_complex(white.to(place)) * parts.rest.exp()
 
 
 def wave(spectrum: torch.Tensor) -> torch.Tensor:
@@ -157,12 +168,12 @@ def wave(spectrum: torch.Tensor) -> torch.Tensor:
 
 
 def samples_of(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
-    """(frames, OUTPUTS) of the head and its mel → ((frames − 1) · 256,). Its noise is the same for each chunk: a
-    speech's own seed draws what differs."""
+    """(frames, OUTPUTS or FREE_OUTPUTS) of the head and its mel → ((frames − 1) · 256,). Its noise is the same for each
+    chunk: a speech's own seed draws what differs."""
     parts = parts_of(out, mel)
     f0 = contour(parts.pitch)
     f0 = torch.cat([f0[:1].expand(CONTEXT), f0, f0[-1:].expand(CONTEXT)])
     # Apple's devices know no float64.
     phase = phase_of(f0.cpu() if f0.device.type == "mps" else f0).float().to(f0.device)
     spectrum = harmonic_spectrum(parts, source_spectrum(pulses(f0, phase)))
-    return wave(spectrum + noise_spectrum(parts, torch.Generator().manual_seed(NOISE_SEED)))
+    return wave(spectrum + rest_spectrum(parts, torch.Generator().manual_seed(NOISE_SEED)))

@@ -1,4 +1,4 @@
-"""Both kinds of vocoder: Vocos beside its authors' library, the source-filter kind beside what is trained."""
+"""The kinds of vocoder: Vocos beside its authors' library, those with a source beside what is trained."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ def saved(folder: Path, weights: dict[str, torch.Tensor], head: str) -> Path:
     config = yaml.safe_load((EMBEDDED / "config.yaml").read_text())
     config["backbone"]["init_args"] |= SHAPE
     config["head"] = {"class_path": head, "init_args": {"dim": SHAPE["dim"]}}
-    if head != vocoder.SOURCE_FILTER_HEAD:
+    if head == "vocos.heads.ISTFTHead":
         config["head"]["init_args"] |= {"n_fft": 1024, "hop_length": 256, "padding": "center"}
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -56,19 +56,34 @@ def test_vocos_is_its_authors_library_on_the_same_folder(tmp_path: Path, mel: to
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_source_filter_is_the_network_that_was_trained(tmp_path: Path, mel: torch.Tensor) -> None:
+@pytest.mark.parametrize("head", [vocoder.SOURCE_FILTER_HEAD, vocoder.FREE_PHASE_HEAD])
+def test_source_filters_are_the_networks_that_were_trained(tmp_path: Path, mel: torch.Tensor, head: str) -> None:
     from train.vocoder import SourceFilter
 
     torch.manual_seed(1)
-    trained = SourceFilter(**SHAPE)
+    trained = SourceFilter(**SHAPE, outputs=vocoder.OUTPUTS[head])
     with torch.no_grad():
         trained.get_parameter("head.out.weight").mul_(10)  # as it begins it says nearly the same of every frame
-    folder = saved(tmp_path / "sf", trained.state_dict(), vocoder.SOURCE_FILTER_HEAD)
+    read = Vocoder(saved(tmp_path / "sf", trained.state_dict(), head), CPU)
     with torch.inference_mode():
-        parts = source_filter.parts_of(trained(mel[None])[0], mel)
-        mine = source_filter.parts_of(Vocoder(folder, CPU).head(mel), mel)
-        for part in ("harmonic", "angle", "noise", "pitch"):
-            torch.testing.assert_close(getattr(mine, part), getattr(parts, part), atol=1e-4, rtol=1e-3)
+        theirs = source_filter.parts_of(trained(mel[None])[0], mel)
+        mine = source_filter.parts_of(read.head(mel), mel)
+        assert (mine.phase is None) == (head == vocoder.SOURCE_FILTER_HEAD)
+        for part in ("harmonic", "angle", "rest", "pitch", *(["phase"] if mine.phase is not None else [])):
+            torch.testing.assert_close(getattr(mine, part), getattr(theirs, part), atol=1e-3, rtol=1e-3)
+        assert read.samples(mel).shape == ((len(mel) - 1) * 256,) and bool(read.samples(mel).isfinite().all())
+
+
+def test_a_free_phase_begins_about_as_loud_as_the_noise_it_follows(mel: torch.Tensor) -> None:
+    from train.vocoder import SourceFilter, begin
+
+    torch.manual_seed(1)
+    noise, free = SourceFilter(**SHAPE, outputs=source_filter.OUTPUTS), SourceFilter(**SHAPE)
+    with torch.no_grad():  # as much of it as there are pulses
+        noise.get_parameter("head.out.bias")[2 * source_filter.BINS : 3 * source_filter.BINS] = 0.0
+    begin(free, noise.state_dict())
+    loud = [float(torch.from_numpy(one.samples(mel)).square().mean()) for one in (noise, free)]
+    assert 0.5 < loud[0] / loud[1] < 2, loud
 
 
 def test_embedded_vocoder_copies_its_teachers(mel: torch.Tensor) -> None:
