@@ -32,6 +32,8 @@ CONTEXT = FFT_SAMPLES // 2 // HOP_SAMPLES
 """Frames of pitch that the window reaches to each side."""
 SINGULAR = 2e-3
 NOISE_SEED = 0
+NOISE_KEPT = -math.log(2) / 2
+"""Log gain from noise of power 2 in each bin, as in training, to what its inverse STFT keeps of it: a quarter."""
 
 
 @dataclass(frozen=True)
@@ -147,15 +149,29 @@ def harmonic_spectrum(parts: Parts, source: torch.Tensor) -> torch.Tensor:
     return torch.polar(parts.harmonic.exp(), parts.angle) * source
 
 
-def rest_spectrum(parts: Parts, generator: torch.Generator | None = None) -> torch.Tensor:
-    """`generator`: of the noise, where it is noise."""
+def rest_spectrum(parts: Parts) -> torch.Tensor:
+    """Training's: noise of power 2 in each bin before its gain, where it is noise."""
     if parts.phase is not None:
         return torch.polar(parts.rest.exp(), parts.phase)
-    place = parts.rest.device
-    white = torch.randn(
-        (*parts.rest.shape, 2), generator=generator, device=place if generator is None else generator.device
-    )
-    return torch.view_as_complex(white.to(place)) * parts.rest.exp()
+    white: torch.Tensor = torch.view_as_complex(torch.randn((*parts.rest.shape, 2), device=parts.rest.device))
+    return white * parts.rest.exp()
+
+
+def _settled(harmonic: torch.Tensor, parts: Parts) -> torch.Tensor:
+    """The spectrum of pulses and noise, after one round of Griffin and Lim's: phases that fit one another, so that
+    the magnitudes come out as they are meant, and not as chance has it."""
+    drawn = torch.rand(parts.rest.shape, generator=torch.Generator().manual_seed(NOISE_SEED)) * (2 * math.pi)
+    level = (parts.rest + NOISE_KEPT).exp()
+    meant = (harmonic.abs().square() + level.square()).sqrt()
+    heard = torch.stft(
+        wave(harmonic + torch.polar(level, drawn.to(level.device))),
+        FFT_SAMPLES,
+        HOP_SAMPLES,
+        window=_window(level.device),
+        pad_mode="constant",  # a chunk may be shorter than the window
+        return_complex=True,
+    ).transpose(-1, -2)
+    return heard * (meant / heard.abs().clamp(min=1e-8))
 
 
 def wave(spectrum: torch.Tensor) -> torch.Tensor:
@@ -175,5 +191,5 @@ def samples_of(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
     f0 = torch.cat([f0[:1].expand(CONTEXT), f0, f0[-1:].expand(CONTEXT)])
     # Apple's devices know no float64.
     phase = phase_of(f0.cpu() if f0.device.type == "mps" else f0).float().to(f0.device)
-    spectrum = harmonic_spectrum(parts, source_spectrum(pulses(f0, phase)))
-    return wave(spectrum + rest_spectrum(parts, torch.Generator().manual_seed(NOISE_SEED)))
+    harmonic = harmonic_spectrum(parts, source_spectrum(pulses(f0, phase)))
+    return wave(_settled(harmonic, parts) if parts.phase is None else harmonic + rest_spectrum(parts))
