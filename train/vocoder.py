@@ -1,5 +1,5 @@
 """Train the vocoder of pulses and a free phase on every teacher's own mels, pitch and phase as the teachers had them:
-regression, and on a GPU discriminators beside it.
+regression, and where asked for discriminators beside it.
 
 Try: python -m train.vocoder --minutes 40
 """
@@ -254,7 +254,7 @@ def train(
     judged: bool = False,
     start: Path | None = None,
 ) -> list[float]:
-    """`judged`: with discriminators on a CPU too. `start`: a checkpoint whose weights are gone on from."""
+    """`judged`: with discriminators. `start`: a checkpoint whose weights are gone on from."""
     place = loop.prepare(seed, threads)
     sounds = Sounds(data_folder)
     print(sounds.minutes(), flush=True)
@@ -262,7 +262,7 @@ def train(
     if start is not None:
         begin(model, torch.load(start, map_location=place, weights_only=False)["ema"])
     precision = loop.precision_of(place)
-    critics = Critics(precision, lr) if judged or place.type == "cuda" else None
+    critics = Critics(precision, lr) if judged else None
     inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
     sizes = random.Random(seed)
 
@@ -292,7 +292,7 @@ def train(
 if __name__ == "__main__":
     parser = loop.options(__doc__, minutes=25, lr=1e-3)
     parser.add_argument(
-        "--judged", action="store_true", help="with discriminators, as on a GPU: each step takes ten times as long"
+        "--judged", action="store_true", help="with discriminators: on a CPU each step takes ten times as long"
     )
     parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
     chosen = parser.parse_args()
