@@ -14,9 +14,9 @@ from engine.mel import log_mel
 from speech import audio
 from train import corpus, loop, reader
 
-SHARES = {"hibari": 0.25, "kokoro": 0.5, "vi": 0.25}
+SHARES = {"hibari": 0.4, "kokoro": 0.35, "vi": 0.25}
 """How often a teacher is drawn, of those whose shards are there."""
-WARPS = {"hibari": 0.35, "kokoro": 0.35, "vi": 0.0}
+WARPS = {"hibari": 0.2, "kokoro": 0.35, "vi": 0.0}
 """How often a speaker is warped into a new one: played faster or slower, pitch and formants together. Costs nothing
 and keeps every
 alignment exact. Not the espeak voices: their own timbres do the same, and better."""
