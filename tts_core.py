@@ -74,7 +74,7 @@ class TTS:
         self.device = device.choose(on)
         loaded = checkpoint.load(str(model))
         self.model, self._max_frames = loaded.name, int(loaded.max_seconds * SAMPLE_RATE / HOP_SAMPLES)
-        self._steps, self._cfg_strength = loaded.steps, loaded.cfg_strength
+        self._steps, self._cfg_strength, self._temperature = loaded.steps, loaded.cfg_strength, loaded.temperature
         read = functools.partial(checkpoint.read_weights, loaded.weights)
         self._sampler = Sampler(loaded.arch, read, self.device.place, self.device.dtype)
         # For the chunk that fp16 cannot hold; the other formats have fp32's range.
@@ -227,7 +227,8 @@ class TTS:
 
     @torch.inference_mode()
     def _spoken(self, plan: Plan, chunk: Chunk, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
-        noise = torch.randn(chunk.frames, audio.MEL_BANDS, generator=generator).to(self.device.place)
+        noise = torch.randn(chunk.frames, audio.MEL_BANDS, generator=generator) * self._temperature
+        noise = noise.to(self.device.place)
         tokens = chunk.tokens.to(self.device.place)
         reference = plan.voice.mel
         sampler = self._sampler

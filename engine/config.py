@@ -50,6 +50,7 @@ DIRECT_RANGES: dict[str, Rule] = {
     "max_seconds": (float, 2, 3600),
     "steps": (int, 1, 64),
     "cfg_strength": (float, 0, 10),
+    "temperature": (float, 0, 2),
 }
 
 
@@ -61,7 +62,7 @@ class Config:
     durations: str | None
     """The file of the phoneme tokenizer's predictor."""
     settings: dict[str, Any]
-    """max_seconds, steps, cfg_strength, as far as they are told."""
+    """max_seconds, steps, cfg_strength, temperature, as far as they are told."""
 
 
 def read_config(file: Path) -> Config:

@@ -1,8 +1,7 @@
-"""Mel frames in, samples out. Three kinds of checkpoint, told apart by the head that config.yaml names:
+"""Mel frames in, samples out. Two kinds of checkpoint, told apart by the head that config.yaml names:
 
 vocos.heads.ISTFTHead      Vocos (arXiv 2306.00814), as its authors save it
 direct.SourceFilterHead    pulses and noise, shaped by the same backbone (source_filter.py)
-direct.FreePhaseHead       pulses and a spectrum whose phase the network says itself
 
 Knows no voices.
 """
@@ -23,11 +22,9 @@ from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS
 _KERNEL = 7
 MAX_MAGNITUDE = 1e2
 SOURCE_FILTER_HEAD = "direct.SourceFilterHead"
-FREE_PHASE_HEAD = "direct.FreePhaseHead"
 OUTPUTS = {
     "vocos.heads.ISTFTHead": FFT_SAMPLES + 2,
     SOURCE_FILTER_HEAD: source_filter.OUTPUTS,
-    FREE_PHASE_HEAD: source_filter.FREE_OUTPUTS,
 }
 """Of each head there is: numbers a frame."""
 NOT_READ = "feature_extractor.", "head.istft."
@@ -46,7 +43,7 @@ class Vocoder:
     def __init__(self, folder: Path, device: torch.device, dtype: torch.dtype = torch.float32):
         backbone, head = _read_config(folder / "config.yaml")
         self._layers: int = backbone["num_layers"]
-        self._source_filter = head in (SOURCE_FILTER_HEAD, FREE_PHASE_HEAD)
+        self._source_filter = head == SOURCE_FILTER_HEAD
         file = folder / "pytorch_model.bin"
         weights = read_tensors(file, lambda name: not name.startswith(NOT_READ))
         found = {name: tuple(weight.shape) for name, weight in weights.items()}

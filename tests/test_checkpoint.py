@@ -101,6 +101,7 @@ PHONEME: dict[str, object] = {"direct__tokenizer": "phoneme", "direct__durations
         ({"direct__max_seconds": "twelve"}, r"direct\.max_seconds must be a number from 2 to 3600, and is 'twelve'"),
         ({"direct__steps": 7.5}, r"direct\.steps must be a whole number from 1 to 64, and is 7\.5"),
         ({"direct__cfg_strength": -1}, r"direct\.cfg_strength must be a number from 0 to 10, and is -1"),
+        ({"direct__temperature": 3}, r"direct\.temperature must be a number from 0 to 2, and is 3"),
         ({"model__arch__depth": True}, r"arch\.depth must be a whole number from 1 to 256, and is True"),
         (
             {"model__arch__depth": 9},

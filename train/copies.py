@@ -28,7 +28,7 @@ def vocoder_of(path: Path) -> Voice:
         vocos = Vocoder(path, torch.device("cpu"))
         return lambda mel: vocos.samples(mel).numpy()
     saved = torch.load(path, map_location="cpu", weights_only=False)
-    model = SourceFilter(**saved["shape"], outputs=len(saved["ema"]["head.out.bias"]))
+    model = SourceFilter(**saved["shape"])
     model.load_state_dict(saved["ema"])
     return model.eval().samples
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from speech import audio
 from train import corpus, distil, durations, flow, kokoro, reader, references, speakers, vietnamese
-from train.engine_vocoder import OUTPUTS
+from train.engine_vocoder import SOURCE_FILTER_HEAD
 from train.espeak import Espeak
 
 REFERENCES = {
@@ -74,6 +74,7 @@ def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
             "max_seconds": MAX_SECONDS,
             "steps": saved.get("solver_steps", STEPS),
             "cfg_strength": 0.0 if distilled else distil.STRENGTH,
+            "temperature": distil.TEMPERATURE,
         },
     }
     (out / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -84,7 +85,6 @@ def vocoder(build: Path, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     saved = torch.load(build / "vocoder.pt", weights_only=False, map_location="cpu")
     torch.save({k: v.half() for k, v in saved["ema"].items()}, out / "pytorch_model.bin")
-    numbers = len(saved["ema"]["head.out.bias"])
     config = {
         "feature_extractor": {
             "class_path": "vocos.feature_extractors.MelSpectrogramFeatures",
@@ -101,7 +101,7 @@ def vocoder(build: Path, out: Path) -> None:
             "init_args": {"input_channels": audio.MEL_BANDS, **saved["shape"]},
         },
         "head": {
-            "class_path": next(kind for kind, count in OUTPUTS.items() if count == numbers),
+            "class_path": SOURCE_FILTER_HEAD,
             "init_args": {"dim": saved["shape"]["dim"]},
         },
     }

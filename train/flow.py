@@ -49,16 +49,10 @@ def stratified_times(count: int, generator: torch.Generator) -> torch.Tensor:
     return t[torch.randperm(count, generator=generator, device=place)]
 
 
-def swayed(t: torch.Tensor) -> torch.Tensor:
-    """Times as the solver's grid has them, most of them early: there it is decided what is heard."""
-    return 1 - torch.cos(torch.pi / 2 * t)
-
-
-def loss_of(forward, batch, generator: torch.Generator, precision, early: bool = True) -> torch.Tensor:
+def loss_of(forward, batch, generator: torch.Generator, precision) -> torch.Tensor:
     mel, tokens, unknown = batch
     count, place = len(mel), mel.device
     t = stratified_times(count, generator)
-    t = swayed(t) if early else t
     noise = torch.randn(mel.shape, generator=generator, device=place)
     x = torch.lerp(noise, mel, t[:, None, None])
     chance = torch.rand(count, generator=generator, device=place)
@@ -184,7 +178,7 @@ def train(
         fixed = torch.Generator(place).manual_seed(0)
         found = [looked_up(data, [part.to(place) for part in batch]) for batch in watched]
         picture.spectrograms(out / "heard.png", heard(model, *found[0]))
-        return sum(loss_of(forward, one, fixed, precision, early=False).item() for one in found) / len(found)
+        return sum(loss_of(forward, one, fixed, precision).item() for one in found) / len(found)
 
     with attention():
         return loop.run(

@@ -1,4 +1,4 @@
-"""Train the vocoder of pulses and a free phase on every teacher's own mels, pitch and phase as the teachers had them:
+"""Train the vocoder of pulses and noise on every teacher's own mels, pitch and phase as the teachers had them:
 regression, and where asked for discriminators beside it.
 
 Try: python -m train.vocoder --minutes 40
@@ -32,8 +32,6 @@ SHIFT = {"kokoro": 0.25}
 same voice:
 2 a1 - a2 of the first two harmonics is -1.61 and -1.55 rad, and the first one's own angles differ by 0.23 cycles
 without it."""
-PHASE_SPREAD = 3.0
-"""Times a layer's usual first weights: free phases begin far apart, since all alike they are a click a frame."""
 HELD_BACK = 20
 """Utterances of each kind, the last ones of its first shard, that are never trained on."""
 RESOLUTIONS = [(128, 32), (256, 64), (512, 128), (1024, 256), (2048, 512)]
@@ -46,27 +44,22 @@ LOUDEST_GAIN, QUIETEST_GAIN = 1.1, 0.4
 
 
 class SourceFilter(torch.nn.Module):
-    """For training: Vocos' backbone and a head of so many numbers a frame. Keys as Vocos saves them.
+    """For training: Vocos' backbone and a head of source_filter.OUTPUTS numbers a frame. Keys as Vocos saves them."""
 
-    outputs: source_filter.FREE_OUTPUTS, or OUTPUTS of the kind whose rest is noise."""
-
-    def __init__(self, dim: int, intermediate_dim: int, num_layers: int, outputs: int = source_filter.FREE_OUTPUTS):
+    def __init__(self, dim: int, intermediate_dim: int, num_layers: int):
         super().__init__()
         from vocos.models import VocosBackbone  # here: upstream's imports take seconds
 
         self.backbone = VocosBackbone(audio.MEL_BANDS, dim, intermediate_dim, num_layers)
-        out = torch.nn.Linear(dim, outputs)
+        out = torch.nn.Linear(dim, source_filter.OUTPUTS)
         self.head = torch.nn.ModuleDict({"out": out})
         with torch.no_grad():
-            free = outputs - source_filter.OUTPUTS
-            out.weight[: source_filter.OUTPUTS].mul_(0.1)
-            out.weight[source_filter.OUTPUTS :].mul_(PHASE_SPREAD)
+            out.weight.mul_(0.1)
             out.bias.zero_()
             out.bias[2 * source_filter.BINS : 3 * source_filter.BINS] = -2.0
-            out.bias[source_filter.OUTPUTS :] = torch.rand(free) * (2 * math.pi)
 
     def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """(batch, frames, 100) → (batch, frames, outputs)."""
+        """(batch, frames, 100) → (batch, frames, OUTPUTS)."""
         hidden = self.backbone(mel.transpose(1, 2))
         return self.head["out"](hidden)
 
@@ -74,16 +67,6 @@ class SourceFilter(torch.nn.Module):
     def samples(self, mel: torch.Tensor) -> np.ndarray:
         """(frames, 100) → ((frames − 1) · 256,)."""
         return source_filter.speak(self(mel[None])[0].float(), mel).numpy()
-
-
-def begin(model: SourceFilter, weights: dict[str, torch.Tensor]) -> None:
-    """Go on from `weights`, from those of noise too: its level stays, its phases are new."""
-    ours = model.state_dict()
-    for name in ("head.out.weight", "head.out.bias"):
-        known = weights[name]
-        if len(known) < len(ours[name]):
-            weights = weights | {name: torch.cat([known, ours[name][len(known) :]])}
-    model.load_state_dict(weights)
 
 
 @dataclass(frozen=True)
@@ -203,7 +186,8 @@ def spoken(out: torch.Tensor, b: Batch) -> tuple[torch.Tensor, torch.Tensor, sou
     parts = source_filter.parts_of(out, b.mel)
     source = source_filter.source_spectrum(source_filter.pulses(b.f0, b.phase))
     harmonic = source_filter.harmonic_spectrum(parts, source)
-    return source_filter.wave(harmonic + source_filter.rest_spectrum(parts)), harmonic, parts
+    drawn = torch.rand_like(parts.rest) * (2 * math.pi)
+    return source_filter.wave(source_filter.settled(harmonic, parts.rest, drawn)), harmonic, parts
 
 
 def phase_loss(harmonic: torch.Tensor, b: Batch) -> torch.Tensor:
@@ -260,7 +244,7 @@ def train(
     print(sounds.minutes(), flush=True)
     model = SourceFilter(**SHAPE).to(place)
     if start is not None:
-        begin(model, torch.load(start, map_location=place, weights_only=False)["ema"])
+        model.load_state_dict(torch.load(start, map_location=place, weights_only=False)["ema"])
     precision = loop.precision_of(place)
     critics = Critics(precision, lr) if judged else None
     inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
