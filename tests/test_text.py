@@ -33,6 +33,16 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow() -> None:
     assert all(c[-1] in ".," for c in chunks), chunks
 
 
+@settings(deadline=None)
+@given(st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=1, max_size=60))
+def test_no_sentences_last_words_are_spoken_alone(words: list[str]) -> None:
+    """ "… the lights went out during", then "dinner." as a sentence of its own, is how a first sentence was said."""
+    chunks = list(text.chunks_of(" ".join(words) + ".", 10_000))
+    assert len(chunks) == 1 or text.utf8_bytes(chunks[-1]) >= text.LAST_WORDS_BYTES, chunks
+    if text.utf8_bytes(" ".join(words)) < text.FIRST_CHUNK_BYTES[1] + text.LAST_WORDS_BYTES:
+        assert len(chunks) == 1, chunks
+
+
 @pytest.mark.parametrize(
     "said,language,expected",
     [
