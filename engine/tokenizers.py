@@ -23,7 +23,7 @@ from speech.alignment import owners
 from speech.reading.language import language_of
 from speech.text import clean, utf8_bytes
 
-LEAD_FRAMES, JOIN_FRAMES = 3, 11
+LEAD_FRAMES, JOIN_FRAMES = 6, 11
 """Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""
 
 

@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
 
 import tts_core
 from engine import source_filter
+from engine.mel import log_mel
 from engine.symbols import SILENCE, VOCABULARY
 from speech.request import Speech
 from train import align, corpus, kokoro, vocoder
@@ -102,6 +104,22 @@ def test_a_teachers_frames_are_the_length_of_its_speech() -> None:
     said = kokoro.Hibari().say("həlˈO ðˈɛɹ, fɹˈɛnd.")
     assert said.durations.sum() * kokoro.FRAME_SAMPLES == len(said.samples)
     assert len(said.durations) == len(said.phonemes) + 2, "a frame count for each phoneme and the silence on both sides"
+
+
+def test_a_teachers_symbols_are_where_they_are_heard() -> None:
+    """Its graph's durations say so two frames too late: each symbol stood where the next one was heard."""
+    from hibari.g2p import G2P
+
+    text = "She sells six fresh fish, he washes his socks, and this is such a short season."
+    made = corpus.cut(text, "hibari", kokoro.Hibari().say(G2P()(text)))
+    assert made is not None
+    hissing = torch.tensor(np.repeat([float(s in "sʃ") for s in made.symbols], made.frames))
+    mel = log_mel(torch.from_numpy(made.pcm.astype(np.float32) / 32767))[: len(hissing)]
+    high_to_low = mel[:, 80:].mean(dim=1) - mel[:, :40].mean(dim=1)
+    high_to_low = high_to_low.where(mel.mean(dim=1) > -6, torch.zeros(1))  # silence hisses nowhere
+    high_to_low, hissing = high_to_low - high_to_low.mean(), hissing - hissing.mean()
+    fits = {lag: float((high_to_low * torch.roll(hissing, lag)).sum()) for lag in range(-9, 10)}
+    assert abs(max(fits, key=lambda lag: fits[lag])) <= 2, fits
 
 
 def test_a_cut_utterance_keeps_every_frame_and_names_known_symbols() -> None:

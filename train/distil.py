@@ -1,14 +1,14 @@
 """Guidance and solver steps learned into the model: few steps of one forward each instead of many of two.
 
 The student starts as the teacher and learns, at the times of its own grid, the mean of the teacher's guided velocity
-over the whole step (Meng et al., arXiv 2210.03142; Salimans and Ho, arXiv 2202.00512): in half of the batches from
-where noise and speech are mixed, in the other half from where its own steps have led it. The target has no noise in
-it, so a few hundred steps are enough.   Try: python -m train.distil --minutes 20 --solver-steps 3
+over the whole step (Meng et al., arXiv 2210.03142; Salimans and Ho, arXiv 2202.00512); the target has no noise in it,
+so a few hundred steps are enough. What is exported is halfway between the two (train/export.py).
+
+Try: python -m train.distil --minutes 20 --solver-steps 3
 """
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -17,30 +17,20 @@ from engine.sampler import time_grid
 from train import flow, loop, reader
 from train.speech_data import Data
 
-STRENGTH = 1.0
-TEMPERATURE = 0.5
-OWN_STEPS = 0.5
-"""How often a batch begins where the student itself comes to."""
+STRENGTH = 2.0
 SOLVER_STEPS = 4
 SUBSTEPS = 3
 """Of the teacher within a step of the student."""
 WARM_UP_STEPS = 20
 
 
-def mean_velocity(guided, x: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
-    """x (b, n, 100), moved by Euler steps of `guided(x, t)` through `times` (steps + 1, b); the velocity that goes
-    there at once."""
-    here = x
-    for t, later in pairwise(times):
-        here = here + (later - t)[:, None, None] * guided(here, t)
-    return (here - x) / (times[-1] - times[0])[:, None, None]
-
-
-def finer(grid: torch.Tensor, substeps: int) -> torch.Tensor:
-    """(substeps + 1, steps): each step of a grid cut as the whole is, the more finely the earlier."""
-    even = torch.acos(1 - grid) * (2 / torch.pi)
-    share = torch.linspace(0, 1, substeps + 1, device=grid.device)[:, None]
-    return 1 - torch.cos(torch.pi / 2 * torch.lerp(even[:-1], even[1:], share))
+def mean_velocity(guided, x: torch.Tensor, start: torch.Tensor, end: torch.Tensor, substeps: int) -> torch.Tensor:
+    """x (b, n, 100) at the times `start` (b,), moved to `end` by Euler steps of `guided(x, t)`; the velocity that
+    goes there at once."""
+    here, dt = x, (end - start) / substeps
+    for sub in range(substeps):
+        here = here + dt[:, None, None] * guided(here, start + sub * dt)
+    return (here - x) / (end - start)[:, None, None]
 
 
 def guided(teacher: torch.nn.Module) -> Callable[..., torch.Tensor]:
@@ -62,46 +52,29 @@ def guided(teacher: torch.nn.Module) -> Callable[..., torch.Tensor]:
     return taught
 
 
-def led(
-    student: Callable[..., torch.Tensor], noise: torch.Tensor, grid: torch.Tensor, step: torch.Tensor
-) -> torch.Tensor:
-    """(b, n, 100): where the student's own steps lead from noise, at grid[step]; step (b,)."""
-    x = reached = noise
-    for number, (t, later) in enumerate(pairwise(grid[:-1]), 1):
-        x = x + (later - t) * student(x, t.expand(len(x)))
-        reached = torch.where((step == number)[:, None, None], x, reached)
-    return reached
-
-
 def lesson(
     data: Data, taught: Callable[..., torch.Tensor], student: torch.nn.Module, grid: torch.Tensor
 ) -> Callable[[loop.Batch, torch.Generator], torch.Tensor]:
     """How far the student is from the teacher's mean velocity over a step of `grid`, where the mel is not given."""
     place, solver_steps = grid.device, len(grid) - 1
     precision = loop.precision_of(place)
-    times = finer(grid, SUBSTEPS)
 
     def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
         mel, tokens, unknown = flow.looked_up(data, batch)
         count = len(mel)
-        first, own = (torch.randint(n, (1,), generator=generator, device=place) for n in (solver_steps, 100))
+        first = torch.randint(solver_steps, (1,), generator=generator, device=place)
         step = (torch.arange(count, device=place) + first).remainder(solver_steps)
-        noise = TEMPERATURE * torch.randn(mel.shape, generator=generator, device=place)
+        noise = torch.randn(mel.shape, generator=generator, device=place)
+        x = torch.lerp(noise, mel, grid[step][:, None, None])
         given = mel.masked_fill(unknown[..., None], 0.0)
         told = torch.zeros(count, dtype=torch.bool, device=place)
-
-        def spoken(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return flow.velocity(student, x, given, tokens, t, told).float()
-
         with precision():
             with torch.no_grad():
-                if own < 100 * OWN_STEPS:
-                    x = led(spoken, noise, grid, step)
-                else:
-                    x = torch.lerp(noise, mel, grid[step][:, None, None])
-                target = mean_velocity(lambda at, t: taught(at, given, tokens, t), x, times[:, step])
-            made = spoken(x, grid[step])
-        return flow.masked_mean((made - target).square(), unknown)
+                target = mean_velocity(
+                    lambda at, t: taught(at, given, tokens, t), x, grid[step], grid[step + 1], SUBSTEPS
+                )
+            made = flow.velocity(student, x, given, tokens, grid[step], told)
+        return flow.masked_mean((made.float() - target).square(), unknown)
 
     return loss
 
@@ -126,13 +99,7 @@ def train(
     student = flow.build(reader.VOCABULARY, compiled)
     for model in (teacher, student):
         model.load_state_dict(model.state_dict() | saved["ema"])  # train.keep leaves out rope's tables
-    facts = dict(
-        vocab=reader.VOCABULARY,
-        arch=flow.ARCH,
-        solver_steps=solver_steps,
-        taught_steps=saved["step"],
-        taught_seconds=saved["elapsed"],
-    )
+    facts = dict(vocab=reader.VOCABULARY, arch=flow.ARCH, solver_steps=solver_steps)
     with flow.attention():
         return loop.run(
             loop.Trained("distil", out / "distilled.pt", student, flow.optimizers(student, lr), facts=facts),

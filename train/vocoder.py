@@ -226,6 +226,15 @@ class Critics:
         return FOOLED_WEIGHT * fooled + APART_WEIGHT * apart
 
 
+def _begun(start: Path, place: torch.device) -> dict[str, torch.Tensor]:
+    """Averaged weights of a checkpoint of this module, or those of a vocoder's folder as the server reads it."""
+    if start.is_dir():
+        found: dict[str, torch.Tensor] = torch.load(start / "pytorch_model.bin", map_location=place, weights_only=True)
+        return {name: weight.float() for name, weight in found.items()}
+    found = torch.load(start, map_location=place, weights_only=False)["ema"]
+    return found
+
+
 def train(
     data_folder: Path,
     out: Path,
@@ -238,13 +247,13 @@ def train(
     judged: bool = False,
     start: Path | None = None,
 ) -> list[float]:
-    """`judged`: with discriminators. `start`: a checkpoint whose weights are gone on from."""
+    """`judged`: with discriminators. `start`: whose weights are gone on from, a checkpoint or a vocoder's folder."""
     place = loop.prepare(seed, threads)
     sounds = Sounds(data_folder)
     print(sounds.minutes(), flush=True)
     model = SourceFilter(**SHAPE).to(place)
     if start is not None:
-        model.load_state_dict(torch.load(start, map_location=place, weights_only=False)["ema"])
+        model.load_state_dict(_begun(start, place))
     precision = loop.precision_of(place)
     critics = Critics(precision, lr) if judged else None
     inner = slice(EDGE * audio.HOP_SAMPLES, -EDGE * audio.HOP_SAMPLES)
@@ -278,7 +287,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--judged", action="store_true", help="with discriminators: on a CPU each step takes ten times as long"
     )
-    parser.add_argument("--start", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--start", type=Path, help="a checkpoint, or a vocoder's folder, to go on from")
     chosen = parser.parse_args()
     train(
         chosen.corpus,
