@@ -6,6 +6,7 @@ their number changes no bit of a result: rows are shared out, and a sum that wou
 """
 
 import contextlib
+import functools
 import math
 import os
 import time
@@ -64,8 +65,8 @@ class CpuThreads:
         used, own = self._seconds()
         if passed < MAX_WINDOW_SECONDS:
             others = (used - self._used - (own - self._own)) / passed
-            quota = _cgroup_cpus()  # which may be lowered while we run: a container is resized, a process is moved
-            most = self._most if quota is None else min(self._most, math.floor(quota))
+            # A quota may be lowered while we run: a container is resized, a process is moved.
+            most = min(self._most, most_threads()[0])
             torch.set_num_threads(max(1, min(most, self._most - round(others))))
         self._checked, self._used, self._own = time.monotonic(), used, own
 
@@ -90,6 +91,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@functools.cache
 def _physical_cores() -> int:
     """Of those this process may use: two hyper-threads share a core's multipliers and only get in each other's way."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)

@@ -84,7 +84,7 @@ def test_a_quota_of_processors_is_honoured(tmp_path: Path, monkeypatch: pytest.M
         assert cpu_threads.most_threads()[0] == 1
 
 
-def threads_used(seconds: float) -> set[int]:
+def threads_used(seconds: float, most: int = 2) -> set[int]:
     """By work that takes so long, in its last half."""
     used, end = [], time.monotonic() + seconds
 
@@ -94,16 +94,19 @@ def threads_used(seconds: float) -> set[int]:
             used.append(torch.get_num_threads())
             yield
 
-    for _ in cpu_threads.CpuThreads(2).following(work()):
+    for _ in cpu_threads.CpuThreads(most).following(work()):
         pass
     return set(used[len(used) // 2 :])
 
 
 @pytest.mark.timing
-def test_a_quota_that_comes_later_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quota_that_comes_later_is_honoured_unless_threads_were_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     try:
         monkeypatch.setattr(cpu_threads, "_cgroup_cpus", lambda: 1.0)
+        monkeypatch.setenv("OMP_NUM_THREADS", "32")
+        assert min(threads_used(1.0, most=32)) > 1  # so many that no neighbour takes all
+        monkeypatch.delenv("OMP_NUM_THREADS")
         assert threads_used(1.0) == {1}
     finally:
         torch.set_num_threads(threads)
