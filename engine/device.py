@@ -40,6 +40,8 @@ def choose(wanted: str = "auto") -> Device:
         )
     if wanted.split(":")[0] == "cuda" and torch.cuda.is_available():
         device = torch.device(wanted)
+        if device.index is not None:  # streams, graphs and kernels are those of the current device
+            torch.cuda.set_device(device)
         if torch.cuda.get_device_capability(device)[0] >= 7:
             return Device(
                 device, torch.float16, "fp16: compute capability 7 or newer; a chunk with NaN is made again in fp32"

@@ -25,7 +25,10 @@ def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.T
 
 
 def linear_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, approximate: str = "none") -> torch.Tensor:
-    """GELU of `linear`; in oneDNN's kernel it is taken before the sums are rounded."""
+    """GELU of `linear`; in oneDNN's kernel and cuBLAS's it is taken before the sums are rounded."""
+    if weight.is_cuda and approximate == "tanh" and x.dtype != torch.float32:
+        flat: torch.Tensor = torch._addmm_activation(bias, x.reshape(-1, x.shape[-1]), weight.t(), use_gelu=True)
+        return flat.view(*x.shape[:-1], -1)
     if not weight.is_mkldnn:
         return F.gelu(F.linear(x, weight, bias), approximate=approximate)
     y: torch.Tensor = _onednn._linear_pointwise(x, weight, bias, "gelu", [], approximate)

@@ -17,6 +17,7 @@ from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TIME_FREQUEN
 from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
+from engine.cuda_half import CudaHalf, packed_attention
 from engine.device import round_up_frames
 from engine.linear import linear, linear_gelu
 from engine.stepping import run_to_end, wait_for_event, works_behind
@@ -54,12 +55,18 @@ class StepInputs(NamedTuple):
     conditions: torch.Tensor  # (1 or 2, padded, dim): with text and reference, and without
     frame_mask: torch.Tensor  # (padded,): 1 for each frame that is there, else 0
     attn_bias: torch.Tensor  # (padded,): 0 or minus infinity, added to attention's scores
+    starts: torch.Tensor  # instead, for packed attention: (2 or 3,) int32, each pass's first frame among all
+    lengths: torch.Tensor  # (1 or 2,) int32, each pass's frames that are there
     cos: torch.Tensor  # (padded, HEAD_DIM / 2), of rope's angles
     sin: torch.Tensor
     guidance: torch.Tensor  # ()
     dt: torch.Tensor  # ()
     adaln: torch.Tensor  # (depth, 6, dim)
     last_adaln: torch.Tensor  # (2, dim): scale and shift
+
+
+Tables = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""A solver step's dt, AdaLN vectors and last norm's: see StepInputs."""
 
 
 class Sampler:
@@ -84,11 +91,17 @@ class Sampler:
         self._text = TextEmbedding(arch, self._w, device)
         into = self._w["input_embed.proj.weight"]
         self._from_x, self._from_cond, self._from_text = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
-        self._schedules: dict[int, list[tuple[torch.Tensor, torch.Tensor]]] = {}
+        self._schedules: dict[int, list[Tables]] = {}
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
         self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
-        self._graphs = Graphs(self._captured_step) if works_behind(device) else None
+        behind = works_behind(device)
+        self._graphs = Graphs(self._captured_step) if behind else None
+        self._cuda = (
+            CudaHalf(arch, self._position, device, dtype, self._stream_dtype)
+            if behind and dtype.itemsize == 2
+            else None
+        )
 
     @classmethod
     def loading(
@@ -101,8 +114,9 @@ class Sampler:
             yield
         return cls(arch, read, device, dtype, blocks)
 
-    def _schedule(self, steps: int) -> Generator[None, None, list[tuple[torch.Tensor, torch.Tensor]]]:
-        """For each solver step: every block's AdaLN vectors (depth, 6, dim), the last norm's scale and shift (2, dim).
+    def _schedule(self, steps: int) -> Generator[None, None, list[Tables]]:
+        """For each solver step: dt, every block's AdaLN vectors (depth, 6, dim), the last norm's scale and shift
+        (2, dim).
 
         Made once for a number of steps: all the AdaLN weights are read for it, in a big model with yields between."""
         if steps not in self._schedules:
@@ -113,7 +127,8 @@ class Sampler:
                 with one_thread():  # of so few rows the sums are cut by threads, and the tables are kept
                     return F.linear(x, weight, bias)
 
-            t = time_grid(steps)[:-1].to(self.device)
+            grid = time_grid(steps)
+            t = grid[:-1].to(self.device)
             half = TIME_FREQUENCIES // 2
             frequencies = torch.exp(torch.arange(half, device=self.device) * -(math.log(10_000) / (half - 1)))
             angle = 1000 * t[:, None] * frequencies
@@ -129,7 +144,12 @@ class Sampler:
             last = linear(hidden, "norm_out.linear").view(steps, 2, dim)
             blocks[:, :, [1, 4]] += 1  # scales: norm(x) * (1 + scale)
             last[:, 0] += 1
-            self._schedules[steps] = list(zip(blocks.to(self._stream_dtype), last.to(self._stream_dtype), strict=True))
+            sizes, blocks, last = (
+                grid.diff().to(self.device),
+                blocks.to(self._stream_dtype),
+                last.to(self._stream_dtype),
+            )
+            self._schedules[steps] = list(zip(sizes, blocks, last, strict=True))
         return self._schedules[steps]
 
     def solve(
@@ -142,10 +162,9 @@ class Sampler:
         guidance 0 costs one forward per step, anything else two."""
         frames = len(noise)
         inputs = self._step_inputs(reference, tokens, noise, guidance)
-        step_sizes = time_grid(steps).diff().to(self.device)
         schedule = yield from self._schedule(steps)
         previous_step = None
-        for dt, (adaln, last_adaln) in zip(step_sizes, schedule, strict=True):
+        for dt, adaln, last_adaln in schedule:
             inputs = inputs._replace(dt=dt, adaln=adaln, last_adaln=last_adaln)
             if self._graphs:
                 self._graphs(*inputs)
@@ -172,16 +191,25 @@ class Sampler:
         if guidance:
             passes.append(F.linear(self._text(tokens, frames, drop=True), self._from_text, bias))
         angle = torch.arange(padded, device=self.device).float()[:, None] * self._inverse_freq
+        rope_dtype = torch.float32 if self._cuda and self._cuda.turns else self.dtype
         there = torch.arange(padded, device=self.device) < frames
-        later = torch.empty(0, device=self.device)
+        later = attn_bias = starts = lengths = torch.empty(0, device=self.device)
+        if self._cuda and self._cuda.packs:
+            count = len(passes)
+            starts = torch.arange(0, padded * (count + 1), padded, device=self.device, dtype=torch.int32)
+            lengths = torch.full((count,), frames, device=self.device, dtype=torch.int32)
+        else:
+            attn_bias = torch.zeros(padded, device=self.device, dtype=self.dtype).masked_fill(~there, -math.inf)
         return StepInputs(
             x=F.pad(noise, (0, 0, 0, padded - frames)),
             conditions=torch.stack(passes),
             frame_mask=there.to(self.dtype),
-            attn_bias=torch.zeros(padded, device=self.device, dtype=self.dtype).masked_fill(~there, -math.inf),
-            cos=angle.cos().to(self.dtype),
-            sin=angle.sin().to(self.dtype),
-            guidance=torch.tensor(guidance, device=self.device),
+            attn_bias=attn_bias,
+            starts=starts,
+            lengths=lengths,
+            cos=angle.cos().to(rope_dtype),
+            sin=angle.sin().to(rope_dtype),
+            guidance=torch.full((), guidance, device=self.device),
             dt=later,
             adaln=later,
             last_adaln=later,
@@ -194,20 +222,26 @@ class Sampler:
         """x moves on by dt. `frames` tells the same as the masks where no graph is captured: those that are there."""
         began = time.perf_counter()
         h = self._input_embedding(inputs)
-        for block, adaln in zip(self._blocks, inputs.adaln, strict=True):
-            h = self._block(h, block, adaln, inputs, frames)
+        # Each block's second gate and the norm that follows it are one, so the first norm stands alone.
+        n = F.layer_norm(h, (self.arch.dim,), inputs.adaln[0, 1], inputs.adaln[0, 0], 1e-6)
+        following = [
+            *((adaln[1], adaln[0]) for adaln in inputs.adaln[1:]),
+            (inputs.last_adaln[0], inputs.last_adaln[1]),
+        ]
+        for block, adaln, then in zip(self._blocks, inputs.adaln, following, strict=True):
+            h, n = self._block(h, n, block, adaln, then, inputs, frames)
             if time.perf_counter() - began > YIELD_SECONDS:
                 yield
                 began = time.perf_counter()
-        scale, shift = inputs.last_adaln
-        h = F.layer_norm(h, (self.arch.dim,), scale, shift, 1e-6)
-        flow = F.linear(h, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
+        flow = F.linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
         flow = flow[0] + (flow[0] - flow[1]) * inputs.guidance if len(flow) == 2 else flow[0]
         inputs.x.add_(inputs.dt * inputs.frame_mask[:, None] * flow)
 
     def _input_embedding(self, inputs: StepInputs) -> torch.Tensor:
         """(count, padded, dim): state and conditions projected, with what the position convolutions add."""
         h = inputs.conditions + F.linear(inputs.x.to(self._stream_dtype), self._from_x)
+        if self._cuda:
+            return h + self._cuda.positions(h.to(self.dtype), inputs.frame_mask)
         position = h.transpose(1, 2).to(self.dtype)
         for weight, bias in (self._position[:2], self._position[2:]):
             position = F.conv1d(
@@ -217,31 +251,56 @@ class Sampler:
         return h + position.transpose(1, 2)
 
     def _block(
-        self, h: torch.Tensor, block: Block, adaln: torch.Tensor, inputs: StepInputs, frames: int | None
-    ) -> torch.Tensor:
-        """Attention and feed-forward, each between its AdaLN and its gate."""
-        size = (self.arch.dim,)
-        shift, scale, gate, ff_shift, ff_scale, ff_gate = adaln
-        q, k, v = self._qkv(F.layer_norm(h, size, scale, shift, 1e-6).to(self.dtype), block, inputs)
+        self,
+        h: torch.Tensor,
+        n: torch.Tensor,
+        block: Block,
+        adaln: torch.Tensor,
+        then: tuple[torch.Tensor, torch.Tensor],
+        inputs: StepInputs,
+        frames: int | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Attention and feed-forward, and their gates. n: h's norm, as AdaLN scales and shifts it; after the block
+        `then` does, a scale and a shift."""
+        _, _, gate, ff_shift, ff_scale, ff_gate = adaln
+        y = linear(self._attention(n.to(self.dtype), block, inputs, frames), block.out, block.out_bias)
+        h, n = self._gated(h, gate, y, ff_scale, ff_shift)
+        y = linear_gelu(n.to(self.dtype), block.up, block.up_bias, "tanh")
+        return self._gated(h, ff_gate, linear(y, block.down, block.down_bias), *then)
+
+    def _gated(
+        self, h: torch.Tensor, gate: torch.Tensor, y: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """h + gate * y, and its norm, scaled and shifted."""
+        if self._cuda and self._cuda.norms:
+            return h, self._cuda.gated_norm_(h, gate, y, scale, shift)
+        h = torch.addcmul(h, gate, y.to(h.dtype))
+        return h, F.layer_norm(h, (self.arch.dim,), scale, shift, 1e-6)
+
+    def _attention(self, n: torch.Tensor, block: Block, inputs: StepInputs, frames: int | None) -> torch.Tensor:
+        """(count, padded, heads * HEAD_DIM)"""
+        q, k, v = self._qkv(n, block, inputs)
         if frames and self._plain_attention:
             y = _plain_attention(q, k, v, frames)
+        elif len(inputs.lengths):
+            q, k, v = (one.transpose(1, 2) for one in (q, k, v))
+            return packed_attention(q, k, v, inputs.starts, inputs.lengths).flatten(2)
         else:
             attn_bias = inputs.attn_bias.expand(len(q), 1, len(inputs.attn_bias), -1)
             y = F.scaled_dot_product_attention(q, k, v, attn_bias, scale=1.0)
-        y = linear(y.transpose(1, 2).flatten(2), block.out, block.out_bias)
-        h = torch.addcmul(h, gate, y.to(h.dtype))
-        y = F.layer_norm(h, size, ff_scale, ff_shift, 1e-6).to(self.dtype)
-        y = linear_gelu(y, block.up, block.up_bias, "tanh")
-        return torch.addcmul(h, ff_gate, linear(y, block.down, block.down_bias).to(h.dtype))
+        return y.transpose(1, 2).flatten(2)
 
     def _qkv(
-        self, y: torch.Tensor, block: Block, inputs: StepInputs
+        self, n: torch.Tensor, block: Block, inputs: StepInputs
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(count, heads, padded, HEAD_DIM) each, q scaled."""
-        count, padded, _ = y.shape
-        fused = linear(y, block.qkv, block.qkv_bias)
+        count, padded, _ = n.shape
+        fused = linear(n, block.qkv, block.qkv_bias)
         qkv = fused.view(count, padded, 3, self.arch.heads, HEAD_DIM).permute(2, 0, 3, 1, 4)
         q, k, v = qkv
+        if self._cuda and self._cuda.turns:
+            self._cuda.rope_(fused, inputs.cos, inputs.sin)
+            return q, k, v
         heads = self.arch.pe_attn_head
         if block.q_norm is None or block.k_norm is None:
             q, k = _apply_rope(qkv[:2], inputs.cos, inputs.sin, heads)

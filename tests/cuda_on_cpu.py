@@ -1,4 +1,4 @@
-"""CUDA's graphs, streams and events, played by the processor: what is captured is written down, and a replay does it
+"""CUDA's graphs, streams, events and kernels, played by the processor: what is captured is written down, and a replay does it
 again on the same tensors. It tells of shapes, formats, copies and waiting; nothing of speed."""
 
 import contextlib
@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine import sampler, stepping
+from engine import cuda_half, sampler, stepping
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -59,6 +60,43 @@ def _capture(graph: Recording, pool: object = None) -> Iterator[None]:
         yield
 
 
+def rope(grid: Any, block: Any, arguments: Any) -> None:
+    """kernels.cu's, by the same arguments."""
+    x, cos, sin, tokens, padded, heads, part_width, row_width = arguments
+    assert x.is_contiguous() and cos.dtype == sin.dtype == torch.float32 and cos.shape == (padded, 32)
+    assert grid[0] * block[0] >= tokens * 2 * heads * 16
+    parts = x.view(tokens // padded, padded, row_width)[..., : 2 * part_width].unflatten(-1, (2, -1, 64))
+    a, b = parts[..., :heads, :32], parts[..., :heads, 32:]
+    cos, sin = cos[:, None, None], sin[:, None, None]
+    turned = a * cos - b * sin, b * cos + a * sin
+    a.copy_(turned[0])
+    b.copy_(turned[1])
+
+
+def gated_norm(grid: Any, block: Any, arguments: Any) -> None:
+    """kernels.cu's, by the same arguments."""
+    h, y, gate, scale, shift, out, dim = arguments
+    assert all(one.is_contiguous() and one.dtype == h.dtype for one in arguments[:-1])
+    assert block[0] * 4 == dim and block[0] % 32 == 0 and grid[0] * dim == h.numel()
+    added = torch.addcmul(h.float(), gate.float(), y.float())
+    h.copy_(added)
+    out.copy_(F.layer_norm(added, (dim,), scale.float(), shift.float(), 1e-6))
+
+
+KERNELS = {"rope": rope, "gated_norm": gated_norm}
+
+
+def packed_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """The engine's: what lies beyond the lengths is not read."""
+    count, padded = q.shape[:2]
+    assert starts.dtype == lengths.dtype == torch.int32 and len(starts) == count + 1 and len(lengths) == count
+    there = torch.arange(padded) < lengths[:, None, None, None]
+    q, k, v = (one.transpose(1, 2) for one in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, there, scale=1.0).transpose(1, 2)
+
+
 def play_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is made from now on takes the processor for a device that works behind."""
     for room in (sampler, stepping):
@@ -71,8 +109,11 @@ def play_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         "CUDAGraph": Recording,
         "graph": _capture,
         "Event": Event,
+        "get_device_capability": lambda device: (8, 0),
     }
     for name, one in played.items():
         monkeypatch.setattr(torch.cuda, name, one)
+    monkeypatch.setattr(cuda_half, "compiled", lambda name, dtype: KERNELS[name])
+    monkeypatch.setattr(sampler, "packed_attention", packed_attention)
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **how: empty(*shape, **how))

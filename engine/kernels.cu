@@ -31,6 +31,18 @@ extern "C" __global__ void rope(unsigned short* x, const float* cos, const float
     *b = down(b0 * c.x + a0 * s.x) | ((unsigned)down(b1 * c.y + a1 * s.y) << 16);
 }
 
+// Of all threads of a block, which are whole warps.
+__device__ __forceinline__ float sum_of_row(float sum) {
+    for (int o = 16; o; o >>= 1) sum += __shfl_xor_sync(0xffffffff, sum, o);
+    __shared__ float sums[32];
+    __syncthreads();  // who is late may still read those of the call before
+    if (!(threadIdx.x & 31)) sums[threadIdx.x >> 5] = sum;
+    __syncthreads();
+    sum = 0;
+    for (int i = 0; i < blockDim.x >> 5; i++) sum += sums[i];
+    return sum;
+}
+
 // h += gate * y; out = norm(h) * scale + shift. One block a row, four values a thread: dim = 4 * blockDim.x.
 extern "C" __global__ void gated_norm(unsigned short* h, const unsigned short* y, const unsigned short* gate,
                                       const unsigned short* scale, const unsigned short* shift,
@@ -42,24 +54,14 @@ extern "C" __global__ void gated_norm(unsigned short* h, const unsigned short* y
                   up(hs.z) + up(g.z) * up(ys.z), up(hs.w) + up(g.w) * up(ys.w)};
     ushort4 kept = {down(v[0]), down(v[1]), down(v[2]), down(v[3])};
     *(ushort4*)(h + at) = kept;
-    float sum = v[0] + v[1] + v[2] + v[3];
-    float squares = v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3];
-    for (int o = 16; o; o >>= 1) {
-        sum += __shfl_xor_sync(0xffffffff, sum, o);
-        squares += __shfl_xor_sync(0xffffffff, squares, o);
-    }
-    __shared__ float sums[2][32];
-    int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, warps = blockDim.x >> 5;
-    if (!lane) { sums[0][warp] = sum; sums[1][warp] = squares; }
-    __syncthreads();
-    sum = 0;
-    squares = 0;
-    for (int i = 0; i < warps; i++) { sum += sums[0][i]; squares += sums[1][i]; }
-    float mean = sum / dim, inverse = rsqrtf(squares / dim - mean * mean + 1e-6f);
+    float mean = sum_of_row(v[0] + v[1] + v[2] + v[3]) / dim;
+    // Not the mean of squares less the mean's square: of rows far from zero nothing would be left of it.
+    for (int i = 0; i < 4; i++) v[i] -= mean;
+    float inverse = rsqrtf(sum_of_row(v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + v[3] * v[3]) / dim + 1e-6f);
     ushort4 sc = *(const ushort4*)(scale + column), sh = *(const ushort4*)(shift + column);
-    ushort4 result = {down((v[0] - mean) * inverse * up(sc.x) + up(sh.x)),
-                      down((v[1] - mean) * inverse * up(sc.y) + up(sh.y)),
-                      down((v[2] - mean) * inverse * up(sc.z) + up(sh.z)),
-                      down((v[3] - mean) * inverse * up(sc.w) + up(sh.w))};
+    ushort4 result = {down(v[0] * inverse * up(sc.x) + up(sh.x)),
+                      down(v[1] * inverse * up(sc.y) + up(sh.y)),
+                      down(v[2] * inverse * up(sc.z) + up(sh.z)),
+                      down(v[3] * inverse * up(sc.w) + up(sh.w))};
     *(ushort4*)(out + at) = result;
 }
