@@ -45,7 +45,7 @@ class CudaHalf:
         self._gated_norm = compiled("gated_norm", dtype) if fits else None
         self.turns, self.norms = self._rope is not None, self._gated_norm is not None
         self.packs = torch.cuda.get_device_capability(device)[0] >= 8
-        """Whether there are `rope_`, `gated_norm_` and `packed_attention`."""
+        """Whether there are `rope_` and `gated_norm_`; whether attention can be packed (attention.py)."""
 
     def rope_(self, qkv: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> None:
         """qkv (count, padded, 3 * heads * HEAD_DIM): the heads of q and k that get rope, in place; cos and sin
@@ -69,20 +69,8 @@ class CudaHalf:
     def positions(self, x: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
         """x and the result (count, padded, dim)"""
         for product, bias in self._bands:
-            x = F.mish(banded_conv(x * frame_mask[:, None], product, bias))
+            x = F.mish(banded_conv(x * frame_mask[..., None], product, bias))
         return x
-
-
-def packed_attention(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor
-) -> torch.Tensor:
-    """Flash attention over the frames that are there. q (scaled), k, v and the result (count, padded, heads, HEAD_DIM);
-    starts (count + 1,): each row's first frame among all, and lengths (count,), int32."""
-    padded, flat = q.shape[1], [one.flatten(0, 1) for one in (q, k, v)]
-    values: torch.Tensor = torch.ops.aten._flash_attention_forward(
-        *flat, starts, starts, padded, padded, 0.0, False, False, scale=1.0, seqused_k=lengths
-    )[0]
-    return values.view(q.shape)
 
 
 def banded(weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

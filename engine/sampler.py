@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 
 from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TIME_FREQUENCIES, Arch
+from engine.attention import apply_rope, packed_attention, plain_attention
 from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
-from engine.cuda_half import CudaHalf, packed_attention
+from engine.cuda_half import CudaHalf
 from engine.device import round_up_frames
 from engine.linear import linear, linear_gelu
 from engine.stepping import run_to_end, wait_for_event, works_behind
@@ -35,8 +36,6 @@ PRUNED_STEPS = {
 }
 """Solver steps → the grid, in 32nds, that loses least against 32 even steps."""
 SWAY = -1.0
-MAX_ATTENTION_SCORES = 4_000_000
-"""Held at once: 8 MB in bfloat16."""
 YIELD_SECONDS = 0.02
 """A solver step that has taken so long yields after its next block: a big model on a small machine lets others in."""
 
@@ -54,7 +53,7 @@ class StepInputs(NamedTuple):
     x: torch.Tensor  # (padded, 100) float32, the state
     conditions: torch.Tensor  # (1 or 2, padded, dim): with text and reference, and without
     frame_mask: torch.Tensor  # (padded,): 1 for each frame that is there, else 0
-    attn_bias: torch.Tensor  # (padded,): 0 or minus infinity, added to attention's scores
+    attn_bias: torch.Tensor  # (1, 1, 1, padded): 0 or minus infinity, added to attention's scores
     starts: torch.Tensor  # instead, for packed attention: (2 or 3,) int32, each pass's first frame among all
     lengths: torch.Tensor  # (1 or 2,) int32, each pass's frames that are there
     cos: torch.Tensor  # (padded, HEAD_DIM / 2), of rope's angles
@@ -97,6 +96,7 @@ class Sampler:
         self._plain_attention = dtype == torch.bfloat16 and device.type == "cpu"
         behind = works_behind(device)
         self._graphs = Graphs(self._captured_step) if behind else None
+        self._condition_graphs = Graphs(self._captured_conditions) if behind else None
         self._cuda = (
             CudaHalf(arch, self._position, device, dtype, self._stream_dtype)
             if behind and dtype.itemsize == 2
@@ -184,25 +184,26 @@ class Sampler:
         """All that is the same in every step of a chunk, and its state at time 0."""
         frames, padded = len(noise), round_up_frames(len(noise))
         cond = F.pad(reference.to(self._stream_dtype), (0, 0, 0, padded - len(reference)))
-        bias = self._w["input_embed.proj.bias"]
-        passes = [
-            F.linear(cond, self._from_cond, bias) + F.linear(self._text(tokens, frames, drop=False), self._from_text)
-        ]
-        if guidance:
-            passes.append(F.linear(self._text(tokens, frames, drop=True), self._from_text, bias))
+        there = torch.arange(padded, device=self.device) < frames
+        ids, shares = self._text.places(tokens, frames)
+        count = 2 if guidance else 1
+        if self._condition_graphs:
+            conditions = cond.new_zeros(count, padded, self.arch.dim)
+            self._condition_graphs(conditions, cond, ids, shares, ~there[:, None])
+        else:
+            conditions = self._conditions(count, cond, ids, shares, slice(frames, None))
         angle = torch.arange(padded, device=self.device).float()[:, None] * self._inverse_freq
         rope_dtype = torch.float32 if self._cuda and self._cuda.turns else self.dtype
-        there = torch.arange(padded, device=self.device) < frames
         later = attn_bias = starts = lengths = torch.empty(0, device=self.device)
         if self._cuda and self._cuda.packs:
-            count = len(passes)
             starts = torch.arange(0, padded * (count + 1), padded, device=self.device, dtype=torch.int32)
             lengths = torch.full((count,), frames, device=self.device, dtype=torch.int32)
         else:
             attn_bias = torch.zeros(padded, device=self.device, dtype=self.dtype).masked_fill(~there, -math.inf)
+            attn_bias = attn_bias[None, None, None]
         return StepInputs(
             x=F.pad(noise, (0, 0, 0, padded - frames)),
-            conditions=torch.stack(passes),
+            conditions=conditions,
             frame_mask=there.to(self.dtype),
             attn_bias=attn_bias,
             starts=starts,
@@ -215,11 +216,31 @@ class Sampler:
             last_adaln=later,
         )
 
+    def _conditions(
+        self, count: int, cond: torch.Tensor, ids: torch.Tensor, shares: torch.Tensor, beyond: slice | torch.Tensor
+    ) -> torch.Tensor:
+        """(count, padded, dim), of the padded reference and what TextEmbedding.embedded takes."""
+        bias = self._w["input_embed.proj.bias"]
+        text = self._text.embedded(ids, shares, beyond, drop=False)
+        passes = [F.linear(cond, self._from_cond, bias) + F.linear(text, self._from_text)]
+        if count == 2:
+            passes.append(F.linear(self._text.embedded(ids, shares, beyond, drop=True), self._from_text, bias))
+        return torch.stack(passes)
+
+    def _captured_conditions(self, conditions: torch.Tensor, *of: torch.Tensor) -> None:
+        conditions.copy_(self._conditions(len(conditions), *of))
+
     def _captured_step(self, *inputs: torch.Tensor) -> None:
         run_to_end(self._euler_step(StepInputs(*inputs), None))
 
     def _euler_step(self, inputs: StepInputs, frames: int | None) -> Generator[None, None, None]:
         """x moves on by dt. `frames` tells the same as the masks where no graph is captured: those that are there."""
+        flow = yield from self._flow(inputs, frames)
+        flow = flow[0] + (flow[0] - flow[1]) * inputs.guidance if len(flow) == 2 else flow[0]
+        inputs.x.add_(inputs.dt * inputs.frame_mask[:, None] * flow)
+
+    def _flow(self, inputs: StepInputs, frames: int | None) -> Generator[None, None, torch.Tensor]:
+        """(count, padded, 100) float32: where each pass would have x go."""
         began = time.perf_counter()
         h = self._input_embedding(inputs)
         # Each block's second gate and the norm that follows it are one, so the first norm stands alone.
@@ -233,19 +254,20 @@ class Sampler:
             if time.perf_counter() - began > YIELD_SECONDS:
                 yield
                 began = time.perf_counter()
-        flow = F.linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
-        flow = flow[0] + (flow[0] - flow[1]) * inputs.guidance if len(flow) == 2 else flow[0]
-        inputs.x.add_(inputs.dt * inputs.frame_mask[:, None] * flow)
+        return F.linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
 
     def _input_embedding(self, inputs: StepInputs) -> torch.Tensor:
         """(count, padded, dim): state and conditions projected, with what the position convolutions add."""
         h = inputs.conditions + F.linear(inputs.x.to(self._stream_dtype), self._from_x)
+        return self._with_positions(h, inputs.frame_mask)
+
+    def _with_positions(self, h: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
         if self._cuda:
-            return h + self._cuda.positions(h.to(self.dtype), inputs.frame_mask)
+            return h + self._cuda.positions(h.to(self.dtype), frame_mask)
         position = h.transpose(1, 2).to(self.dtype)
         for weight, bias in (self._position[:2], self._position[2:]):
             position = F.conv1d(
-                position * inputs.frame_mask, weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
+                position * frame_mask[..., None, :], weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
             )
             position = F.mish(position)
         return h + position.transpose(1, 2)
@@ -281,12 +303,12 @@ class Sampler:
         """(count, padded, heads * HEAD_DIM)"""
         q, k, v = self._qkv(n, block, inputs)
         if frames and self._plain_attention:
-            y = _plain_attention(q, k, v, frames)
+            y = plain_attention(q, k, v, frames)
         elif len(inputs.lengths):
             q, k, v = (one.transpose(1, 2) for one in (q, k, v))
             return packed_attention(q, k, v, inputs.starts, inputs.lengths).flatten(2)
         else:
-            attn_bias = inputs.attn_bias.expand(len(q), 1, len(inputs.attn_bias), -1)
+            attn_bias = inputs.attn_bias.expand(len(q), 1, q.shape[-2], -1)
             y = F.scaled_dot_product_attention(q, k, v, attn_bias, scale=1.0)
         return y.transpose(1, 2).flatten(2)
 
@@ -303,32 +325,8 @@ class Sampler:
             return q, k, v
         heads = self.arch.pe_attn_head
         if block.q_norm is None or block.k_norm is None:
-            q, k = _apply_rope(qkv[:2], inputs.cos, inputs.sin, heads)
+            q, k = apply_rope(qkv[:2], inputs.cos, inputs.sin, heads)
             return q, k, v
         q = F.rms_norm(q, (HEAD_DIM,), block.q_norm, 1e-6)
         k = F.rms_norm(k, (HEAD_DIM,), block.k_norm, 1e-6)
-        return _apply_rope(q, inputs.cos, inputs.sin, heads), _apply_rope(k, inputs.cos, inputs.sin, heads), v
-
-
-def _plain_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-    """(count, heads, padded, HEAD_DIM) each, q scaled; so many heads at once as the cache holds scores of."""
-    heads = max(1, MAX_ATTENTION_SCORES // q.shape[-2] ** 2)
-    values = []
-    for qs, ks, vs in zip(*(torch.split(x.flatten(0, 1), heads) for x in (q, k, v)), strict=True):
-        scores = qs @ ks.transpose(1, 2)
-        scores[..., frames:] = -math.inf
-        values.append(torch.softmax(scores, dim=-1) @ vs)
-    return torch.cat(values).view(q.shape)
-
-
-def _apply_rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, heads: int | None) -> torch.Tensor:
-    """(…, heads, padded, HEAD_DIM), in that order in memory: the first `heads`, or all, turned by their positions'
-    angles."""
-    turned = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    plain = slice(x.shape[-3] if heads is None else heads, None)
-    turned[..., plain, :, :] = x[..., plain, :, :]
-    a, b = x[..., :heads, :, :].chunk(2, dim=-1)
-    turned_a, turned_b = turned[..., :heads, :, :].chunk(2, dim=-1)
-    torch.mul(a, cos, out=turned_a).addcmul_(b, sin, value=-1)
-    torch.mul(b, cos, out=turned_b).addcmul_(a, sin)
-    return turned
+        return apply_rope(q, inputs.cos, inputs.sin, heads), apply_rope(k, inputs.cos, inputs.sin, heads), v

@@ -1,5 +1,5 @@
-"""CUDA's graphs, streams, events and kernels, played by the processor: what is captured is written down, and a replay does it
-again on the same tensors. It tells of shapes, formats, copies and waiting; nothing of speed."""
+"""CUDA's graphs, streams, events and kernels, played by the processor: what is captured is written down, and a replay
+does it again on the same tensors. It tells of shapes, formats, copies and waiting; nothing of speed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bench.engine_variants import rows
 from engine import cuda_half, sampler, stepping
 
 
@@ -99,7 +100,7 @@ def packed_attention(
 
 def play_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is made from now on takes the processor for a device that works behind."""
-    for room in (sampler, stepping):
+    for room in (sampler, stepping, rows):
         monkeypatch.setattr(room, "works_behind", lambda place: True)
     played = {
         "graph_pool_handle": lambda: None,

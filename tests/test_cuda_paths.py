@@ -1,6 +1,7 @@
 """The ways that only a CUDA device takes, on the processor: types, shapes, copies and turns, not speed."""
 
 import logging
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from test_parity import Case, in_turns
 
 import tts_core
 from bench.engine import REFERENCE_FRAMES, Contest
-from bench.engine_variants import step
-from bench.engine_variants.solving import ALL
-from engine import checkpoint, device
+from bench.engine_variants.rows import Asked, RowsSampler
+from engine import checkpoint, cuda_half, device
+from engine import sampler as sampler_of_engine
+from engine.arch import Arch
 from engine.sampler import Sampler
 from engine.stepping import run_to_end
 from speech.request import Speech
+
+COMPILED = cuda_half.compiled
+"""The engine's own, which is played below."""
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +52,90 @@ def test_one_graph_serves_two_speeches_in_turns(
     likeness = in_turns(sampler, cases)
     assert min(likeness) >= least
     assert not caplog.messages
+
+
+def plain_sampler(case: Case, monkeypatch: pytest.MonkeyPatch) -> Sampler:
+    """What processors run, in fp32."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sampler_of_engine, "works_behind", lambda place: False)
+        return case.sampler(torch.float32)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("kernels,packs", [(True, True), (True, False), (False, True)])
+@pytest.mark.parametrize("name", ["v1", "v0", "qk_norm"])
+@torch.inference_mode()
+def test_every_way_of_a_half_precision_step_makes_the_processors_mel(
+    name: str, kernels: bool, packs: bool, guidance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With kernels and without, attention packed and with a bias, rope on all heads and on one (v0); two lengths by
+    turns, of which one fills its graph's."""
+    if not kernels:
+        monkeypatch.setattr(cuda_half, "compiled", lambda name, dtype: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8 if packs else 7, 5))
+    cases = [Case(name, "char", frames, 2) for frames in (96, 75)]
+    plain, half = plain_sampler(cases[0], monkeypatch), cases[0].sampler(torch.float16)
+    for case in [*cases, cases[0]]:
+        asked = case.reference, case.ids, case.noise, 2, guidance
+        expected, mel = run_to_end(plain.solve(*asked)), run_to_end(half.solve(*asked))
+        assert torch.cosine_similarity(mel.flatten(), expected.flatten(), dim=0) >= 0.9999
+
+
+@pytest.mark.parametrize("guidance", [0.0, 2.0])
+@pytest.mark.parametrize("name", ["v1", "v0", "upsampled"])
+@torch.inference_mode()
+def test_text_of_a_padded_length_is_that_of_the_exact_one(
+    name: str, guidance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three lengths that share a graph, the shortest after the longest, with and without text: what an earlier one left
+    behind the end would show, in GRN's norm and in the convolutions."""
+    case = Case(name, "char", 96, 2)
+    plain, behind = plain_sampler(case, monkeypatch), case.sampler(torch.float32)
+    for frames, tokens in ((96, 57), (65, 57), (81, 0), (70, 70)):
+        ids = torch.arange(tokens) % 60
+        asked = case.reference, ids, case.noise[:frames], guidance
+        expected, found = plain._step_inputs(*asked).conditions, behind._step_inputs(*asked).conditions
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_banded_products_are_the_convolution() -> None:
+    weight, bias, x = torch.randn(320, 20, 31).double(), torch.randn(320).double(), torch.randn(2, 96, 320).double()
+    expected = torch.nn.functional.conv1d(x.transpose(1, 2), weight, bias, padding=15, groups=16).transpose(1, 2)
+    torch.testing.assert_close(cuda_half.banded_conv(x, *cuda_half.banded(weight, bias)), expected)
+
+
+@pytest.mark.parametrize(
+    "dim,qk_norm,dtype,stream_dtype,turns,norms",
+    [
+        (128, None, torch.float16, torch.float16, True, True),
+        (320, None, torch.float16, torch.float16, True, False),  # 80 threads are not whole warps
+        (8192, None, torch.float16, torch.float16, True, False),  # more threads than a block has
+        (128, None, torch.bfloat16, torch.float32, True, False),
+        (128, "rms_norm", torch.float16, torch.float16, False, True),
+    ],
+)
+def test_kernels_are_taken_where_they_are_right(
+    dim: int, qk_norm: str | None, dtype: torch.dtype, stream_dtype: torch.dtype, turns: bool, norms: bool
+) -> None:
+    arch = Arch(dim=dim, depth=1, heads=dim // 64, ff_mult=2, text_dim=64, conv_layers=0, qk_norm=qk_norm)
+    position = [torch.empty(16, 1, 31), torch.empty(16)] * 2
+    ways = cuda_half.CudaHalf(arch, position, torch.device("cpu"), dtype, stream_dtype)
+    assert (ways.turns, ways.norms) == (turns, norms)
+
+
+@torch.inference_mode()
+def test_without_nvrtc_torchs_operations_do_it_and_the_log_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(*_: object) -> None:
+        raise OSError("Could not find any NVRTC library")
+
+    monkeypatch.setattr(cuda_half, "compiled", cache(COMPILED.__wrapped__))
+    monkeypatch.setattr(torch.cuda, "_compile_kernel", missing)
+    case = Case("v1", "char", 100, 2)
+    for _ in range(2):
+        assert case.likeness(run_to_end(case.solving(case.sampler(torch.float16)))) >= 0.9995
+    assert len(caplog.messages) == 2 and all("NVRTC" in message for message in caplog.messages), "one for each kernel"
 
 
 @torch.inference_mode()
@@ -91,15 +180,14 @@ def test_the_bench_compares_mels_of_the_same_noise(tmp_path: Path, monkeypatch: 
         assert torch.cosine_similarity(mel, expected, dim=0) >= 0.9995
 
 
-@pytest.mark.parametrize("name", ["v1", "v0"])
+@pytest.mark.parametrize("packs", [True, False])
 @torch.inference_mode()
-def test_what_the_bench_tries_makes_the_same_mels(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two speeches in one forward, one padded to the other; our kernels and the packed attention need a device."""
-    monkeypatch.setattr(step, "works_behind", lambda place: True)
-    cases = [Case(name, "char", frames, 3) for frames in (130, 190)]
-    asked = [step.Asked(case.reference, case.ids, case.noise, 2.0) for case in cases]
-    sampler = step.VariantSampler(cases[0]._arch, held(cases[0]._weights), torch.device("cpu"), torch.float32)
-    for sampler.ways in (step.Ways(), ALL):
-        solve = sampler.solving(sampler.rows(asked[::-1]), 3)
-        for case, mel in zip(cases, solve(sampler.rows(asked)), strict=True):
-            assert case.difference(mel[: len(case.noise)]) <= 5e-3, sampler.ways
+def test_several_speeches_in_one_forward_are_each_of_them_alone(packs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the bench tries: one is padded to the other."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8 if packs else 7, 0))
+    cases = [Case("v1", "char", frames, 3) for frames in (130, 190)]
+    asked = [Asked(case.reference, case.ids, case.noise, 2.0) for case in cases]
+    sampler = RowsSampler(cases[0]._arch, held(cases[0]._weights), torch.device("cpu"), torch.float16)
+    solve = sampler.solving(sampler.rows(asked[::-1]), 3)
+    for case, mel in zip(cases, solve(sampler.rows(asked)), strict=True):
+        assert case.likeness(mel[: len(case.noise)]) >= 0.9995

@@ -1,5 +1,5 @@
-"""What was never run on a GPU, and what the engine could do otherwise there and what that would bring. A line of JSON
-for each figure, appended to a file when it is known: who cuts it short loses the rest alone.
+"""How the engine does on a GPU, what it could do otherwise there and what that would bring. A line of JSON for each
+figure, appended to a file when it is known: who cuts it short loses the rest alone.
 
 Try: python -m bench.engine_variants                      (a GPU, a minute; F5TTS_v1_Base's shape, random weights)
      python -m bench.engine_variants variants batches     (these stages alone)
@@ -18,7 +18,6 @@ from typing import NamedTuple
 import torch
 
 from bench.engine_variants.around import costs, listeners
-from bench.engine_variants.parts import parts
 from bench.engine_variants.solving import batches, profile, variants
 from bench.engine_variants.subject import Figures, Subject, Tasks
 from bench.engine_ways import base_folder
@@ -31,7 +30,6 @@ STAGES: dict[str, Callable[[Subject], Tasks]] = {
     "profile": profile,
     "variants": variants,
     "batches": batches,
-    "parts": parts,
 }
 """The most wanted first."""
 

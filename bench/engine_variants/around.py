@@ -57,7 +57,7 @@ def costs(on: Subject) -> Tasks:
         "plan": lambda: tts.plan(speech),
         "noise drawn on the host": lambda: torch.randn(frames, audio.MEL_BANDS),
         "noise sent to the device": lambda: host.to(on.place),
-        "text, one pass of it": lambda: on.sampler._text(asked.tokens, frames, False),
+        "text, one pass of it without a graph": lambda: on.sampler._text(asked.tokens, frames, False),
         "all that steps read": lambda: on.sampler._step_inputs(*asked),
         "vocoder": lambda: tts._vocoder.samples(drawn[REFERENCE_FRAMES:]),
         "mel to the host": lambda: drawn.cpu(),

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.engine_variants.step import Asked, VariantSampler
+from bench.engine_variants.rows import Asked, RowsSampler
 from bench.engine_ways import matmul_peak, seconds_of
 from engine import checkpoint
 from engine.checkpoint import read_weights
@@ -45,8 +45,8 @@ class Subject:
         return Sampler(self.loaded.arch, self._read, self.place, torch.float32)
 
     @cached_property
-    def varied(self) -> VariantSampler:
-        return VariantSampler(self.loaded.arch, self._read, self.place, self.dtype)
+    def rows(self) -> RowsSampler:
+        return RowsSampler(self.loaded.arch, self._read, self.place, self.dtype)
 
     @cached_property
     def peak(self) -> float:
