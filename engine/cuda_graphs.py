@@ -15,7 +15,9 @@ REPLAY_TOLERANCE = 0.05
 
 
 class Graphs:
-    """`work` changes its first argument in place, waits for nothing, and asks no tensor for its value."""
+    """`work` changes its first argument in place, waits for nothing, and asks no tensor for its value.
+
+    A graph reads memory, not tensors: what `work` reads beside its arguments must be kept as long as the graphs are."""
 
     def __init__(self, work: Callable[..., None]):
         self._work, self._pool = work, torch.cuda.graph_pool_handle()

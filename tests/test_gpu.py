@@ -14,11 +14,15 @@ import pytest
 import soundfile
 import torch
 from conftest import held, serving, small_checkpoint
-from test_parity import Case, in_turns
+from test_parity import ARCHS, Case, in_turns
 
 import tts_core
 from bench.engine_ways import base_folder
 from engine import checkpoint
+from engine.arch import Arch
+from engine.attention import apply_rope, packed_attention
+from engine.cuda_half import CudaHalf
+from engine.linear import linear_gelu
 from engine.sampler import Sampler
 from engine.stepping import run_to_end
 from speech.request import Speech
@@ -63,6 +67,99 @@ def test_a_replay_is_what_the_step_itself_computes() -> None:
     replayed = run_to_end(case.solving(sampler))
     sampler._graphs = None
     np.testing.assert_allclose(replayed.cpu(), run_to_end(case.solving(sampler)).cpu(), atol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("heads,turned", [(16, None), (16, 1), (5, None)])
+def test_the_kernels_are_torchs_operations(dtype: torch.dtype, heads: int, turned: int | None) -> None:
+    """Rows whose values lie far from zero too, of which a norm by squares would keep no digit."""
+    dim, count, padded = heads * 64, 2, 96
+    arch = Arch(dim=dim, depth=1, heads=heads, ff_mult=2, text_dim=64, conv_layers=0, pe_attn_head=turned)
+    position = [
+        torch.randn(dim, dim // 16, 31, device="cuda", dtype=dtype),
+        torch.randn(dim, device="cuda", dtype=dtype),
+    ]
+    ways = CudaHalf(arch, position * 2, torch.device("cuda"), dtype, dtype)
+    assert ways.turns and ways.norms == (dim % 128 == 0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, device="cuda", dtype=dtype)
+
+    def check(found: torch.Tensor, expected: torch.Tensor) -> None:
+        atol = 2e-2 if dtype == torch.float16 else 0.15
+        torch.testing.assert_close(found.double(), expected.double(), atol=atol, rtol=2e-2)
+
+    qkv, angle = drawn(count, padded, 3 * dim), torch.randn(padded, 32, device="cuda")
+    q, k, v = qkv.double().view(count, padded, 3, heads, 64).permute(2, 0, 3, 1, 4)
+    expected = [apply_rope(part, angle.cos().double(), angle.sin().double(), turned) for part in (q, k)]
+    ways.rope_(qkv, angle.cos(), angle.sin())
+    for part, right in zip(qkv.view(count, padded, 3, heads, 64).permute(2, 0, 3, 1, 4), [*expected, v], strict=True):
+        check(part, right)
+    if ways.norms:
+        h, y, gate, scale, shift = (
+            drawn(count, padded, dim),
+            drawn(count, padded, dim),
+            drawn(dim),
+            drawn(dim),
+            drawn(dim),
+        )
+        h[0, :8] = 100 + h[0, :8]
+        h[1, :8], y[1, :8] = 100, 0
+        added = torch.addcmul(h.double(), gate.double(), y.double())
+        norm = torch.nn.functional.layer_norm(added, (dim,), scale.double(), shift.double(), 1e-6)
+        out = ways.gated_norm_(h, gate, y, scale, shift)
+        check(h, added)
+        check(out, norm)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_packed_attention_reads_only_what_is_there(dtype: torch.dtype) -> None:
+    if torch.cuda.get_device_capability()[0] < 8:
+        pytest.skip("needs compute capability 8")
+    qkv = torch.randn(2, 96, 3, 4, 64, device="cuda", dtype=dtype)
+    q, k, v = qkv.unbind(2)
+    starts, lengths = (torch.tensor(of, dtype=torch.int32, device="cuda") for of in ([0, 96, 192], [96, 70]))
+    there = torch.arange(96, device="cuda") < lengths[:, None, None, None]
+    qs, ks, vs = (one.float().transpose(1, 2) for one in (q, k, v))
+    expected = torch.nn.functional.scaled_dot_product_attention(qs, ks, vs, there, scale=1.0).transpose(1, 2)
+    found = packed_attention(q, k, v, starts, lengths).float()
+    torch.testing.assert_close(found, expected, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_gelu_in_its_product_is_tanhs(dtype: torch.dtype) -> None:
+    x, weight, bias = (torch.randn(*of, device="cuda", dtype=dtype) for of in ((2, 96, 256), (512, 256), (512,)))
+    exact = torch.nn.functional.linear(x.double(), weight.double() / 16, bias.double())
+    expected = torch.nn.functional.gelu(exact, approximate="tanh")
+    found = linear_gelu(x, weight / 16, bias, "tanh").double()
+    torch.testing.assert_close(found, expected, atol=3e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@torch.inference_mode()
+def test_a_model_whose_rows_are_no_whole_warps(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARCHS, "narrow", ARCHS["v1"] | {"dim": 320, "heads": 5})
+    case = Case("narrow", "char", 300, 7)
+    sampler = case.sampler(dtype, "cuda")
+    assert sampler._cuda and sampler._cuda.turns and not sampler._cuda.norms
+    likeness = case.likeness(run_to_end(case.solving(sampler)))
+    assert likeness >= LIKENESS[dtype], f"cosine {likeness:.5f}"
+
+
+@pytest.mark.parametrize("dtype", LIKENESS)
+@pytest.mark.parametrize("name", ["v1", "v0", "upsampled"])
+@torch.inference_mode()
+def test_text_by_a_graph_is_text_without_one(name: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture) -> None:
+    """The shortest after the longest, with guidance and without."""
+    caplog.set_level(logging.WARNING, "engine.cuda_graphs")
+    case = Case(name, "char", 96, 2)
+    graphs, plain = case.sampler(dtype, "cuda"), case.sampler(dtype, "cuda")
+    plain._condition_graphs = None
+    for frames, guidance in ((96, 2.0), (70, 2.0), (70, 0.0), (81, 0.0)):
+        reference, ids, noise = (one.to("cuda") for one in (case.reference, case.ids, case.noise[:frames]))
+        found, expected = (one._step_inputs(reference, ids, noise, guidance).conditions for one in (graphs, plain))
+        torch.testing.assert_close(found, expected, atol=5e-3, rtol=5e-3)
+    assert not caplog.messages, "a graph could not be captured"
 
 
 def test_a_chunk_that_overflows_in_fp16_is_made_again_in_fp32(tmp_path: Path) -> None:
