@@ -42,7 +42,7 @@ lint: .venv/test
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --noconftest tests/test_house.py
 
-# Needs Debian's flite, wamerican and hunspell-vi (see train/README.md).
+# Needs Debian's wamerican, hunspell-vi and npm (see train/README.md).
 voice: .venv/test
 	$(BIN)/python -m train --minutes $(MINUTES)
 

@@ -3,6 +3,7 @@
 Try: uvicorn app:app, then  curl localhost:8000/tts -d '{"text": "Hello there."}' -o hello.wav
 """
 
+import asyncio
 import contextlib
 import gc
 import os
@@ -44,6 +45,9 @@ from tts_core import TTS, ModelUnavailable
 STARTUP_FAILURE = 3
 """uvicorn's own: with several workers its supervisor gives up on this status alone, others start again for ever."""
 
+SOCKET_SECONDS = 0.05
+"""After the lifespan's start, until the socket listens and whoever waited for it has been answered."""
+
 connections = Connections()
 
 
@@ -66,6 +70,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     # A full collection among torch's 200 000 objects takes longer than a solver step, and would come in one's midst.
     gc.freeze()
     report(tts.unusable)
+    reader = asyncio.create_task(load_behind_the_socket(tts))
     shutdown = GracefulShutdown(settings.grace, connections.abort)
     with without_texts(), shutdown.on_signal(jobs.pause_jobs):
         yield {
@@ -79,7 +84,15 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             "shutdown": shutdown,
             "connections": connections,
         }
+        reader.cancel()
         await jobs.close()
+
+
+async def load_behind_the_socket(tts: TTS) -> None:
+    """Lexicons, which no start waits for; who speaks at once waits for them with their first text."""
+    await asyncio.sleep(SOCKET_SECONDS)
+    await asyncio.to_thread(tts.load_reader)
+    gc.freeze()
 
 
 async def speak(request: Request) -> ASGIApp:

@@ -74,7 +74,7 @@ class TTS:
         self.device = device.choose(on)
         loaded = checkpoint.load(str(model))
         self.model, self._max_frames = loaded.name, int(loaded.max_seconds * SAMPLE_RATE / HOP_SAMPLES)
-        self._steps, self._cfg_strength = loaded.steps, loaded.cfg_strength
+        self._steps, self._cfg_strength, self._temperature = loaded.steps, loaded.cfg_strength, loaded.temperature
         read = functools.partial(checkpoint.read_weights, loaded.weights)
         self._sampler = Sampler(loaded.arch, read, self.device.place, self.device.dtype)
         # For the chunk that fp16 cannot hold; the other formats have fp32's range.
@@ -107,6 +107,10 @@ class TTS:
     def unusable(self) -> dict[str, str]:
         """Of the voices' folder, by name, why files there are no voice; without paths."""
         return self._voices.problems
+
+    def load_reader(self) -> None:
+        """What the first text would load, where the checkpoint has a reader: 0.3 s. May be called in a thread."""
+        self._tokenizer.load()
 
     def voices_changed(self) -> bool:
         """Whether `reading_voices` may find anything new: 30 µs for a dozen."""
@@ -223,7 +227,8 @@ class TTS:
 
     @torch.inference_mode()
     def _spoken(self, plan: Plan, chunk: Chunk, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
-        noise = torch.randn(chunk.frames, audio.MEL_BANDS, generator=generator).to(self.device.place)
+        noise = torch.randn(chunk.frames, audio.MEL_BANDS, generator=generator) * self._temperature
+        noise = noise.to(self.device.place)
         tokens = chunk.tokens.to(self.device.place)
         reference = plan.voice.mel
         sampler = self._sampler

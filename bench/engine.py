@@ -29,6 +29,7 @@ from rich.progress import track
 from rich.table import Table
 
 import tts_core
+from bench import untrained_vocos
 from bench.engine_ways import (
     base_folder,
     flops,
@@ -199,7 +200,7 @@ def whole_chunk(folder: Path, rounds: int) -> dict[str, Any]:
     )
     seconds = plan.chunks[0].frames * audio.HOP_SAMPLES / audio.SAMPLE_RATE
     with contextlib.redirect_stdout(sys.stderr):
-        vocoder = load_vocoder(is_local=True, local_path=str(folder / "vocoder"), device="cpu").float()
+        vocoder = load_vocoder(is_local=True, local_path=str(untrained_vocos.folder()), device="cpu").float()
     model = upstream_model(folder, torch.device("cpu"))
     samples, rate = audio.read_mono(tts_core.VOICES / "default.wav")
 

@@ -27,6 +27,7 @@ import torch
 import uvicorn
 
 import tts_core
+from bench import untrained_vocos
 from bench.launcher import Server
 from engine.sampler import Sampler
 from engine.vocoder import Vocoder
@@ -49,7 +50,7 @@ from f5_tts.model import DiT
 import yaml
 folder = {folder!r}
 arch = yaml.safe_load(open(folder + "/config.yaml"))["model"]["arch"]
-utils_infer.load_vocoder(is_local=True, local_path=folder + "/vocoder", device="cpu")
+utils_infer.load_vocoder(is_local=True, local_path={vocoder!r}, device="cpu")
 utils_infer.load_model(DiT, arch, folder + "/model.safetensors", vocab_file=folder + "/vocab.txt", device="cpu")
 """
 
@@ -171,7 +172,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=12)
     chosen = options.parse_args()
     ready, upstream = [], []
-    loading = UPSTREAM_LOAD.format(folder=str(tts_core.EMBEDDED_MODEL))
+    loading = UPSTREAM_LOAD.format(folder=str(tts_core.EMBEDDED_MODEL), vocoder=str(untrained_vocos.folder()))
     for _ in range(3):
         with served() as (_, seconds):
             ready.append(seconds)

@@ -36,6 +36,9 @@ class Checkpoint:
     """Reference and speech of one chunk together: what the model was trained to attend over."""
     steps: int = 7
     cfg_strength: float = 2.0
+    temperature: float = 1.0
+    """Standard deviation of the noise that a speech begins from: less is nearer to the mean of all readings (Grad-TTS,
+    arXiv 2105.06337), which a small model hits more surely than any single one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from engine.weights import ModelUnavailable
 from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
 
 TOKENIZERS = "pinyin", "char", "phoneme"
+READERS = ("kokoro-vi",)
+"""What turns text into the phonemes of a vocabulary: English in Kokoro's letters, Vietnamese in espeak's."""
 Rule = tuple[type, float, float]
 
 ARCH_RANGES: dict[str, Rule] = {
@@ -48,6 +50,7 @@ DIRECT_RANGES: dict[str, Rule] = {
     "max_seconds": (float, 2, 3600),
     "steps": (int, 1, 64),
     "cfg_strength": (float, 0, 10),
+    "temperature": (float, 0, 2),
 }
 
 
@@ -59,7 +62,7 @@ class Config:
     durations: str | None
     """The file of the phoneme tokenizer's predictor."""
     settings: dict[str, Any]
-    """max_seconds, steps, cfg_strength, as far as they are told."""
+    """max_seconds, steps, cfg_strength, temperature, as far as they are told."""
 
 
 def read_config(file: Path) -> Config:
@@ -78,7 +81,7 @@ def read_config(file: Path) -> Config:
         if value != MEL[key]:
             raise ModelUnavailable(f"{file}: mel_spec.{key} is {value!r}; only {MEL[key]!r} is spoken here")
     direct = _mapping(whole.get("direct") or {}, f"{file}: direct")
-    _refuse_unknown(f"{file}: direct", direct, ("tokenizer", "durations", *DIRECT_RANGES))
+    _refuse_unknown(f"{file}: direct", direct, ("tokenizer", "reader", "durations", *DIRECT_RANGES))
     for key in direct.keys() & DIRECT_RANGES:
         _check_range(f"{file}: direct.{key}", direct[key], DIRECT_RANGES[key])
     return Config(
@@ -126,6 +129,12 @@ def _tokenizer(model: dict[str, Any], direct: dict[str, Any], file: Path) -> str
         raise ModelUnavailable(f"{file}: direct.durations is missing: the phoneme tokenizer needs a file of durations")
     if chosen != "phoneme" and durations is not None:
         raise ModelUnavailable(f"{file}: direct.durations belongs to the phoneme tokenizer, and {key} is {chosen!r}")
+    if chosen == "phoneme" and direct.get("reader") not in READERS:
+        raise ModelUnavailable(
+            f"{file}: direct.reader is {direct.get('reader')!r}; the phoneme tokenizer reads as {' or '.join(READERS)}"
+        )
+    if chosen != "phoneme" and "reader" in direct:
+        raise ModelUnavailable(f"{file}: direct.reader belongs to the phoneme tokenizer, and {key} is {chosen!r}")
     return str(chosen)
 
 

@@ -8,29 +8,40 @@ import torch.nn.functional as F
 
 from engine.weights import ModelUnavailable, read_tensors
 
-NAMES = {"embed", "conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "out.weight", "out.bias"}
+WHOLE = {"embed", "out.weight", "out.bias"}
+
+
+def log_frames(w: dict[str, torch.Tensor], ids: torch.Tensor, real: torch.Tensor | None = None) -> torch.Tensor:
+    """(batch, symbols) → (batch, symbols), log frames of each, as an average speaker holds it.
+
+    `real` is 1 where a symbol is, 0 where a row is padded; None: there is no padding."""
+    here = torch.ones_like(ids)[:, None].float() if real is None else real[:, None].float()
+    h = w["embed"][ids].transpose(1, 2) * here
+    layer = 0
+    while f"conv{layer}.weight" in w:
+        weight = w[f"conv{layer}.weight"]
+        h = (h + F.relu(F.conv1d(h, weight, w[f"conv{layer}.bias"], padding=weight.shape[-1] // 2))) * here
+        layer += 1
+    return F.conv1d(h, w["out.weight"], w["out.bias"])[:, 0]
 
 
 class DurationPredictor:
-    """Weights of durations.safetensors: an embedding, two convolutions and a projection. Raises ModelUnavailable."""
+    """Weights of durations.safetensors: an embedding, residual convolutions, a projection. Raises ModelUnavailable."""
 
     def __init__(self, file: Path, vocab_size: int):
         self._w = {name: weight.float() for name, weight in read_tensors(file).items()}
-        if self._w.keys() != NAMES:
+        layers = (len(self._w) - len(WHOLE)) // 2
+        names = WHOLE | {f"conv{i}.{part}" for i in range(layers) for part in ("weight", "bias")}
+        if self._w.keys() != names:
             raise ModelUnavailable(
-                f"{file} holds {', '.join(sorted(self._w))}; it must hold {', '.join(sorted(NAMES))}"
+                f"{file} holds {', '.join(sorted(self._w))}; it must hold {', '.join(sorted(WHOLE))} and conv0, conv1 …"
             )
         if len(self._w["embed"]) != vocab_size:
             raise ModelUnavailable(f"{file} knows {len(self._w['embed'])} tokens, and the vocabulary has {vocab_size}")
 
     def predict_durations(self, ids: torch.Tensor) -> np.ndarray:
         """(symbols,) int64 → (symbols,) float64: frames that an average speaker of the corpus holds each."""
-        w = self._w
-        h = w["embed"][ids].t()[None]
-        for layer in ("conv1", "conv2"):
-            weight = w[f"{layer}.weight"]
-            h = F.relu(F.conv1d(h, weight, w[f"{layer}.bias"], padding=weight.shape[-1] // 2))
-        durations: np.ndarray = F.conv1d(h, w["out.weight"], w["out.bias"])[0, 0].exp().numpy().astype(np.float64)
+        durations: np.ndarray = log_frames(self._w, ids[None])[0].exp().numpy().astype(np.float64)
         return durations
 
 

@@ -4,6 +4,7 @@ Three kinds of tokens, because F5 checkpoints were trained with three: `pinyin` 
 A tokenizer makes a Prompt of a reference; a Prompt makes a Chunk of each piece of text that is spoken behind it.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +14,16 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 
+from engine import readers
 from engine.durations import DurationPredictor, edges, length_regulate
-from engine.phonemes import PAUSES, known, phonemes, unspoken
+from engine.phonemes import phonemes, unspoken
+from engine.symbols import NOT_HEARD, PAUSES, SILENCE, STRESS, VOCABULARY
+from engine.weights import ModelUnavailable
 from speech.alignment import owners
 from speech.reading.language import language_of
 from speech.text import clean, utf8_bytes
 
-LEAD_FRAMES, JOIN_FRAMES = 3, 11
+LEAD_FRAMES, JOIN_FRAMES = 6, 11
 """Silence before the first phoneme: as in training; and after a join, so that the cross-fade takes none of it."""
 
 
@@ -79,6 +83,9 @@ class Tokenizer(Protocol):
     def prompt(self, reference: str, frames: int) -> Prompt:
         """`reference`: the transcript; `frames`: of its mel."""
 
+    def load(self) -> None:
+        """What the first text would load. May be called in a thread."""
+
 
 class CharTokenizer:
     """Tokens are letters or pinyin; speech takes as long for a byte as the reference does (upstream's rule)."""
@@ -101,6 +108,9 @@ class CharTokenizer:
             reference += "."
         # Upstream spends two spaces on an English reference, and counts them.
         return CharPrompt(self, reference + "  " if utf8_bytes(reference[-1]) == 1 else reference, frames)
+
+    def load(self) -> None:
+        return None
 
     def ids(self, text: str) -> torch.Tensor:
         tokens = self._pinyin([text])[0] if self._pinyin else text
@@ -144,39 +154,57 @@ class PhonemeTokenizer:
     """Tokens are phonemes, each repeated over the frames it will last: alignment is settled before inference."""
 
     def __init__(self, vocab: Sequence[str], durations: Path):
+        """Raises ModelUnavailable."""
         self._index = {symbol: i for i, symbol in enumerate(vocab)}
+        if lacking := readers.lacking():
+            raise ModelUnavailable(
+                f"phonemes need the packages {' and '.join(lacking)}: pip install -r requirements.txt"
+            )
+        if missing := [symbol for symbol in VOCABULARY if symbol not in self._index]:
+            raise ModelUnavailable(
+                f"vocab.txt lacks {' '.join(missing[:5])}: its reader says {len(missing)} such symbols"
+            )
         self._predictor = DurationPredictor(durations, len(vocab))
 
-    def symbols(self, text: str, language: str) -> list[str]:
-        """Phonemes and pauses, every one of them in the vocabulary."""
-        return known(phonemes(text, language), self._index)
-
     def prompt(self, reference: str, frames: int) -> "PhonemePrompt":
-        language = language_of(reference)
-        symbols = [" ", *_ended(self.symbols(reference, language), ".")]
-        expected = self.predict_durations(symbols)
-        pace = float(np.clip(frames / expected.sum(), 0.6, 1.7))
-        tokens = length_regulate(self.ids(symbols), expected, frames)
-        return PhonemePrompt(self, tokens, frames, pace, language, utf8_bytes(clean(reference)))
+        return PhonemePrompt(self, reference, frames)
+
+    def load(self) -> None:
+        readers.load()
 
     def predict_durations(self, symbols: Sequence[str]) -> np.ndarray:
         """(symbols,) float64: the frames that an average speaker of the training corpus holds each."""
         return self._predictor.predict_durations(self.ids(symbols))
 
     def ids(self, symbols: Sequence[str]) -> torch.Tensor:
-        return torch.tensor([self._index.get(symbol, 0) for symbol in symbols])
+        return torch.tensor([self._index[symbol] for symbol in symbols])
 
 
-@dataclass(frozen=True, slots=True)
 class PhonemePrompt:
-    tokenizer: PhonemeTokenizer
-    tokens: torch.Tensor  # (frames,) int64
-    frames: int
-    pace: float
-    """Frames this voice spends for each expected one."""
-    language: str
-    bytes: int
+    """Its transcript is read with the first speech behind it: a server is ready before its reader is."""
+
     chinese: ClassVar[bool] = False
+
+    def __init__(self, tokenizer: PhonemeTokenizer, reference: str, frames: int):
+        self.tokenizer, self.frames = tokenizer, frames
+        self.language = language_of(reference)
+        self._reference = clean(reference)
+
+    @functools.cached_property
+    def _expected_reference(self) -> tuple[list[str], np.ndarray]:
+        symbols = [SILENCE, *_ended(phonemes(self._reference, self.language), "."), SILENCE]
+        return symbols, self.tokenizer.predict_durations(symbols)
+
+    @functools.cached_property
+    def tokens(self) -> torch.Tensor:
+        """(frames,) int64."""
+        symbols, expected = self._expected_reference
+        return length_regulate(self.tokenizer.ids(symbols), expected, self.frames)
+
+    @functools.cached_property
+    def pace(self) -> float:
+        """Frames this voice spends for each expected one."""
+        return float(np.clip(self.frames / self._expected_reference[1].sum(), 0.6, 1.7))
 
     def chunk(
         self, text: str, speed: float, joined: bool, frames: int | None = None, language: str | None = None
@@ -187,7 +215,7 @@ class PhonemePrompt:
         if frames is None:
             frames = lead + max(1, round(float(expected.sum())))
         lead = min(lead, frames - 1)
-        silence = self.tokenizer.ids(["."] * (lead - LEAD_FRAMES) + [" "] * min(lead, LEAD_FRAMES))
+        silence = self.tokenizer.ids([SILENCE] * lead)
         spoken = length_regulate(self.tokenizer.ids(symbols), expected, frames - lead)
         tokens = torch.cat([self.tokens, silence, spoken])
         return Chunk(tokens, len(tokens), text, language, lead)
@@ -199,29 +227,30 @@ class PhonemePrompt:
         alone = [[_bare(symbol) for symbol in self._symbols(word, chunk.language)] for word in words]
         spans: list[tuple[int, int] | None] = [None] * len(words)
         for number, owner in enumerate(owners(alone, list(map(_bare, symbols)))):
-            if symbols[number] not in PAUSES.values():
+            if symbols[number] not in NOT_HEARD:
                 start, _ = spans[owner] or (int(at[number]), 0)
                 spans[owner] = start, int(at[number + 1])
-        return Heard(symbols, spans)
+        return Heard([symbol for symbol in symbols if symbol != SILENCE], spans)
 
     def _symbols(self, text: str, language: str | None) -> list[str]:
-        return self.tokenizer.symbols(text, language or language_of(text, self.language))
+        return phonemes(text, language or language_of(text, self.language))
 
     def _expected(self, text: str, language: str | None) -> tuple[list[str], np.ndarray]:
-        """Symbols, and the frames that an average speaker holds each."""
+        """Symbols, and the frames that an average speaker holds each; a sentence's end is followed by silence."""
         symbols = _ended(self._symbols(text, language), ",")
-        return symbols, self.tokenizer.predict_durations([" ", *symbols])[1:]
+        expected = self.tokenizer.predict_durations([SILENCE, *symbols, SILENCE])[1:]
+        return ([*symbols, SILENCE], expected) if symbols[-1] in ".?!" else (symbols, expected[:-1])
 
     def max_bytes(self, frames: float, speed: float) -> int:
-        return max(1, int(self.bytes / self.frames * frames * speed))
+        return max(1, int(utf8_bytes(self._reference) / self.frames * frames * speed))
 
     def unspoken(self, text: str) -> list[str]:
         return unspoken(text)
 
 
 def _ended(symbols: list[str], pause: str) -> list[str]:
-    return symbols if symbols and symbols[-1] in ",.?!" else [*symbols, pause]
+    return symbols if symbols and symbols[-1] in PAUSES else [*symbols, pause]
 
 
 def _bare(symbol: str) -> str:
-    return symbol.replace("ˈ", "")
+    return symbol.lstrip(STRESS)

@@ -10,6 +10,8 @@ MAX_MARKS = 30
 FIRST_CHUNK_BYTES = 10, 48
 """The first chunk is the first clause of at least 10 bytes, and cut at a space past 48: its length is the wait for
 first audio."""
+LAST_WORDS_BYTES = 24
+"""Words cut off by so few bytes are said as if they were a sentence of their own: the piece before takes them in."""
 SECOND_CHUNK_BYTES, CHUNK_GROWTH = 72, 3.0
 """A chunk is made while the one before it plays: it may be so many times that one's size, and always 72 bytes (about 4
 s)."""
@@ -91,7 +93,17 @@ def next_piece(text: str, limit: int, before: int | None, open: bool = False) ->
         return None if least is None else _first_end(rest, rest, least)
     if fits and (least is None or not _exceeds(rest, least)):
         return len(rest)
-    return _cut(rest, room, least)
+    at_end = _cut_at_end(rest, room, least)
+    if at_end is not None:
+        return at_end
+    reach = min(room + LAST_WORDS_BYTES, limit)
+    further, past = text[: reach + 2], len(_within(text, room))
+    for end in ends_of(_within(further, reach + 1)):
+        if end > past:
+            return end
+    if not _exceeds(further, reach):
+        return None if open else len(further)
+    return _space(rest, room)
 
 
 def ends_of(text: str) -> list[int]:
@@ -108,22 +120,22 @@ def _exceeds(text: str, room: int) -> bool:
     return utf8_bytes(text[: room + 1]) > room
 
 
-def _cut(text: str, room: int, first: int | None) -> int:
-    """Where to cut: the last sentence end, clause end or space within `room` bytes; or the first end past `first`
-    bytes."""
-    start = text[: room + 1].encode()  # no character has less than a byte
-    head, fits = start[: room + 1].decode(errors="ignore"), start[:room].decode(errors="ignore")
+def _cut_at_end(text: str, room: int, first: int | None) -> int | None:
+    """The last sentence end or clause end within `room` bytes; or the first end past `first` bytes."""
+    head = _within(text, room + 1)
     if first is not None:
-        return _first_end(text, head, first) or _space(text, head, fits)
+        return _first_end(text, head, first)
     sentences, clauses = _ends(head)
-    for ends, least in (
-        (sentences, len(fits) // 3),
-        (clauses, len(fits) // 3),
-        (sentences + clauses, FIRST_CHUNK_BYTES[0]),
-    ):
-        if ends and max(ends) >= least:
+    least = len(_within(text, room)) // 3
+    for ends, past in ((sentences, least), (clauses, least), (sentences + clauses, FIRST_CHUNK_BYTES[0])):
+        if ends and max(ends) >= past:
             return max(ends)
-    return _space(text, head, fits)
+    return None
+
+
+def _within(text: str, room: int) -> str:
+    """The beginning that has at most so many bytes; no character has less than one."""
+    return text[:room].encode()[:room].decode(errors="ignore")
 
 
 def _first_end(text: str, head: str, least: int) -> int | None:
@@ -136,9 +148,8 @@ def _ends(head: str) -> tuple[list[int], list[int]]:
     return sentences, [m.end() for m in _CLAUSE_END.finditer(head)]
 
 
-def _space(text: str, head: str, fits: str) -> int:
-    if fits == text:
-        return len(text)
+def _space(text: str, room: int) -> int:
+    head, fits = _within(text, room + 1), _within(text, room)
     spaces = [i for i, c in enumerate(head) if c == " " and i]
     apart = [i for i in spaces if not (head[i - 1].isdigit() and text[i + 1 : i + 2].isdigit())]  # not inside 10 000
     return (apart or spaces or [max(1, len(fits))])[-1]

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, s
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 SETTLE_MS, LOOK_MS = 20_000, 30
-MICROPHONE = Path(__file__).parents[1] / "voices" / "rms.wav"
+MICROPHONE = Path(__file__).parents[1] / "voices" / "michael.wav"
 
 
 @contextmanager

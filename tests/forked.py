@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 SERVERS = (
-    *("torch", "phonemizer", "psutil", "safetensors.torch", "soundfile", "soxr", "starlette.applications", "yaml"),
+    *("torch", "psutil", "safetensors.torch", "soundfile", "soxr", "starlette.applications", "yaml"),
     *("uvicorn", "uvicorn.protocols.http.auto", "uvicorn.protocols.websockets.auto", "uvloop"),
 )
 CLIENTS = (

@@ -14,7 +14,7 @@ import soxr
 from conftest import ROOT, serving
 
 VOICES = ROOT / "voices"
-RMS, RMS_SAID = VOICES / "rms.wav", (VOICES / "rms.txt").read_text().strip()
+MICHAEL, MICHAEL_SAID = VOICES / "michael.wav", (VOICES / "michael.txt").read_text().strip()
 
 
 def folder_of(path: Path, **names: str) -> Path:
@@ -38,7 +38,7 @@ def served(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
 def recording(
     format: str = "WAV", subtype: str | None = None, rate: int = 24_000, channels: int = 1, silence: float = 0.0
 ) -> bytes:
-    samples, _ = soundfile.read(RMS, dtype="float32")
+    samples, _ = soundfile.read(MICHAEL, dtype="float32")
     samples = np.pad(soxr.resample(samples, 24_000, rate), round(silence * rate))
     out = io.BytesIO()
     soundfile.write(out, np.stack([samples] * channels, axis=1), rate, subtype, format=format)
@@ -49,7 +49,7 @@ def upload(
     client: httpx.Client, name: str, audio: bytes | None = None, headers: dict[str, str] | None = None
 ) -> httpx.Response:
     files = {"audio": ("sound", recording() if audio is None else audio)}
-    return client.post("/voices", data={"name": name, "text": RMS_SAID}, files=files, headers=headers)
+    return client.post("/voices", data={"name": name, "text": MICHAEL_SAID}, files=files, headers=headers)
 
 
 def everything(path: Path) -> dict[str, int]:

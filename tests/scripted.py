@@ -85,7 +85,7 @@ class Scripted:
         health: Reply | None = None,
         times: Callable[[dict[str, Any]], Reply] | None = None,
     ):
-        self.script, self.model, self.voices = script, model, voices or ["default", "rms"]
+        self.script, self.model, self.voices = script, model, voices or ["default", "michael"]
         self.tells_lengths, self.refuses, self.natural = tells_lengths, refuses, natural
         self.health, self.times = health, times or (lambda line: Reply(body=plan(line), kind="application/json"))
         """Instead of its model and voices."""

@@ -4,11 +4,8 @@ import io
 import wave
 
 import numpy as np
-import pytest
 import torch
 
-import tts_core
-from engine import vocoder
 from engine.mel import log_mel
 from speech import audio
 
@@ -20,23 +17,6 @@ def test_log_mel_is_upstreams() -> None:
     mine, theirs = log_mel(samples), get_vocos_mel_spectrogram(samples[None])[0].T
     assert mine.shape == theirs.shape == (24_123 // 256 + 1, 100)
     torch.testing.assert_close(mine, theirs, atol=2e-4, rtol=0)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_vocoder_is_the_vocos_library_on_the_same_folder() -> None:
-    from f5_tts.infer.utils_infer import load_vocoder  # the loader that upstream users have
-
-    folder = tts_core.EMBEDDED_MODEL / "vocoder"
-    library = load_vocoder(is_local=True, local_path=str(folder), device="cpu").float()
-    mel = log_mel(torch.from_numpy(audio.read_mono(tts_core.VOICES / "default.wav")[0]))
-    with torch.inference_mode():
-        mine = vocoder.Vocoder(folder, torch.device("cpu")).samples(mel)
-        theirs = library.decode(mel.T[None])[0]
-        quick = vocoder.Vocoder(folder, torch.device("cpu"), torch.bfloat16).samples(mel)
-    assert mine.shape == ((len(mel) - 1) * 256,)
-    torch.testing.assert_close(mine, theirs, atol=5e-4, rtol=0)
-    noise = 10 * torch.log10((mine - quick).square().mean() / mine.square().mean())
-    assert noise < -45, f"bf16 adds noise at {noise:.0f} dB"
 
 
 def test_header_is_what_the_wave_module_writes() -> None:

@@ -39,7 +39,7 @@ def read(file: Path) -> list[tuple[float, float, str, list[float]]]:
 
 def test_times_are_asked_for_as_the_sound_was(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["[anna] One two three.", "Four five.", "x" * 50])
-    (tmp_path / "map.toml").write_text('anna = "rms"')
+    (tmp_path / "map.toml").write_text('anna = "michael"')
     options = ("--seed", "3", "--fit", "--voices", str(tmp_path / "map.toml"), "--captions", str(tmp_path / "c.vtt"))
     with scripted() as server:
         for _ in range(2):
@@ -138,7 +138,7 @@ def test_captions_take_the_place_of_nothing_but_captions(film: Path, out: Path, 
     theirs = tmp_path / "theirs.vtt"
     theirs.write_text("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nMine.\n")
     voices, track = tmp_path / "map.toml", tmp_path / "t.wav"
-    voices.write_text('anna = "rms"')
+    voices.write_text('anna = "michael"')
     (tmp_path / "soft.vtt").symlink_to(film)
     with scripted() as server:
         work(film, out, "--track", str(track), servers=[server])

@@ -78,6 +78,9 @@ def rewrite(folder: Path, **changes: object) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
+PHONEME: dict[str, object] = {"direct__tokenizer": "phoneme", "direct__durations": "durations.safetensors"}
+
+
 @pytest.mark.parametrize(
     "changes,sentence",
     [
@@ -88,10 +91,17 @@ def rewrite(folder: Path, **changes: object) -> None:
         ({"direct__tokenizer": "letters"}, r"direct\.tokenizer is 'letters'; there are pinyin, char, phoneme"),
         ({"direct__tokenizer": "phoneme"}, r"direct\.durations is missing"),
         ({"direct__durations": "durations.safetensors"}, r"direct\.durations belongs to the phoneme tokenizer"),
+        (PHONEME, r"direct\.reader is None; the phoneme tokenizer reads as kokoro-vi"),
+        (
+            PHONEME | {"direct__reader": "espeak"},
+            r"direct\.reader is 'espeak'; the phoneme tokenizer reads as kokoro-vi",
+        ),
+        ({"direct__reader": "kokoro-vi"}, r"direct\.reader belongs to the phoneme tokenizer"),
         ({"direct__tokenizer": None, "model__tokenizer": "byte"}, r"model\.tokenizer is 'byte'; there are pinyin"),
         ({"direct__max_seconds": "twelve"}, r"direct\.max_seconds must be a number from 2 to 3600, and is 'twelve'"),
         ({"direct__steps": 7.5}, r"direct\.steps must be a whole number from 1 to 64, and is 7\.5"),
         ({"direct__cfg_strength": -1}, r"direct\.cfg_strength must be a number from 0 to 10, and is -1"),
+        ({"direct__temperature": 3}, r"direct\.temperature must be a number from 0 to 2, and is 3"),
         ({"model__arch__depth": True}, r"arch\.depth must be a whole number from 1 to 256, and is True"),
         (
             {"model__arch__depth": 9},

@@ -23,7 +23,7 @@ def test_the_command_and_the_server_give_the_same_bytes(tmp_path: Path, client: 
     """They rounded differently: half of the samples were one off."""
     wanted = {
         "text": "The ship reached the island. Nobody knew why.",
-        "voice": "rms",
+        "voice": "michael",
         "speed": 1.2,
         "seed": 7,
         "steps": 5,
@@ -37,7 +37,7 @@ def test_the_command_and_the_server_give_the_same_bytes(tmp_path: Path, client: 
 @pytest.mark.parametrize(
     "options,sentence",
     [
-        (["Hello.", "a.wav", "--voice", "anna"], "no voice 'anna'; have: an, awb, default, rms"),
+        (["Hello.", "a.wav", "--voice", "anna"], "no voice 'anna'; have: an, bella, default, fenrir, michael"),
         (["Hello.", "a.wav", "--speed", "9"], "speed must be a number from 0.25 to 4.0"),
         (["Hello.", "a.wav", "--speed", "fast"], "argument --speed: invalid float value: 'fast'"),
         ([" ", "a.wav"], "text is empty"),
@@ -66,7 +66,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path) -> None:
 def test_the_environment_is_honoured_and_an_option_goes_before_it(tmp_path: Path, small_folder: Path) -> None:
     shutil.copytree(tts_core.VOICES, tmp_path / "voices")
     for kind in ("wav", "txt"):
-        (tmp_path / "voices" / f"rms.{kind}").rename(tmp_path / "voices" / f"anna.{kind}")
+        (tmp_path / "voices" / f"michael.{kind}").rename(tmp_path / "voices" / f"anna.{kind}")
     own = {"TTS_MODEL": str(small_folder), "TTS_VOICES": str(tmp_path / "voices"), "TTS_DEVICE": "cpu"}
     done = command("Hello.", tmp_path / "a.wav", "--voice", "anna", "--steps", "1", "--seed", "3", **own)
     assert done.returncode == 0 and "seed 3" in done.stdout, done.stderr

@@ -242,7 +242,8 @@ import asyncio, sys
 from app import app
 async def start():
     async with app.router.lifespan_context(app):
-        print({"av", "server.openai_api", "server.openapi", "prometheus_client"} & set(sys.modules))
+        late = {"av", "server.openai_api", "server.openapi", "prometheus_client", "hibari_g2p", "sea_g2p"}
+        print(late & set(sys.modules))
 asyncio.run(start())
 """
     assert python(code) == "set()"

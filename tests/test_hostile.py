@@ -205,7 +205,7 @@ def test_no_escape_sequence_of_a_server_reaches_the_terminal(tmp_path: Path, out
 
 def test_no_escape_sequence_of_a_name_reaches_the_terminal(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / f"film{SEQUENCE[:4]}.srt", [f"[{SEQUENCE}] Hello.", f"♪ {SEQUENCE} ♪"])
-    (tmp_path / "map.toml").write_text('anna = "rms"')
+    (tmp_path / "map.toml").write_text('anna = "michael"')
     with scripted(voices=[SEQUENCE]) as server:
         assert_harmless(work(film, out, "--voice", "none", servers=[server], expect=2))
         assert_harmless(work(film, out, "--voices", str(tmp_path / "map.toml"), servers=[server]))
@@ -272,10 +272,10 @@ def test_words_that_the_terminal_lacks_stop_nothing(tmp_path: Path, out: Path) -
 
 def test_two_voices_of_one_cue_in_different_formats_fail_in_words(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["- [Bob] Hi.\n- [Amy] Bye."])
-    (tmp_path / "map.toml").write_text('Bob = "default"\nAmy = "rms"')
+    (tmp_path / "map.toml").write_text('Bob = "default"\nAmy = "michael"')
 
     def script(server: Scripted, line: dict[str, Any]) -> Reply | None:
-        return Reply(200, header(rate=16_000, size=32_000) + b"\1" * 32_000) if line["voice"] == "rms" else None
+        return Reply(200, header(rate=16_000, size=32_000) + b"\1" * 32_000) if line["voice"] == "michael" else None
 
     with scripted(script) as server:
         done = work(film, out, "--voices", str(tmp_path / "map.toml"), servers=[server], expect=1)
@@ -284,12 +284,12 @@ def test_two_voices_of_one_cue_in_different_formats_fail_in_words(tmp_path: Path
 
 def test_two_voices_of_one_cue_share_its_room(tmp_path: Path, out: Path) -> None:
     film = make_film(tmp_path / "film.srt", ["- [Bob] Hello there.\n- [Amy] Bye.", "[Bob] Yes."], slot=1.5, speaks=1.2)
-    (tmp_path / "map.toml").write_text('Bob = "default"\nAmy = "rms"')
+    (tmp_path / "map.toml").write_text('Bob = "default"\nAmy = "michael"')
     with scripted() as server:
         for _ in range(2):
             work(film, out, "--workers", "1", "--fit", "--voices", str(tmp_path / "map.toml"), servers=[server])
         said = [(line["voice"], line["text"]) for line in server.asked]
-        assert said == [("default", "Hello there."), ("rms", "Bye."), ("default", "Yes.")]
+        assert said == [("default", "Hello there."), ("michael", "Bye."), ("default", "Yes.")]
         hello, bye = (line["duration"] for line in server.asked[:2])
         assert hello + bye == pytest.approx(1.25, abs=0.002) and hello / bye == pytest.approx(0.9 / 0.5, abs=0.01)
         with wave.open(str(out / "audio_0000.wav")) as sound:

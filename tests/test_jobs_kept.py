@@ -193,7 +193,7 @@ def voices_of(folder: Path, **files: str) -> str:
 
 def test_servers_with_other_voices_share_jobs_and_each_is_spoken_as_accepted(tmp_path: Path, own_database: str) -> None:
     """Twelve jobs for each of two servers, whose default voices are two people's."""
-    for name, voice in (("one", "rms"), ("two", "awb")):
+    for name, voice in (("one", "michael"), ("two", "fenrir")):
         voices_of(tmp_path / name, default=voice)
     shared = {"TTS_OUTPUTS": str(tmp_path / "outputs"), "TTS_JOBS": own_database}
     with (
@@ -216,8 +216,8 @@ def test_servers_with_other_voices_share_jobs_and_each_is_spoken_as_accepted(tmp
 def test_after_a_restart_with_another_voice_a_job_is_spoken_as_promised_or_fails_in_words(
     tmp_path: Path, own_database: str
 ) -> None:
-    anna = voices_of(tmp_path / "anna", default="rms", other="awb")
-    other = voices_of(tmp_path / "other", default="awb")
+    anna = voices_of(tmp_path / "anna", default="michael", other="fenrir")
+    other = voices_of(tmp_path / "other", default="fenrir")
     server = Server(tmp_path / "log", "tests.hasty_app:app", TTS_JOBS=own_database)
     server.start(TTS_MEMORY_LIMIT="0", TTS_VOICES=anna)  # no job begins
     with httpx.Client(base_url=server.address, timeout=60) as client:

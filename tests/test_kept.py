@@ -38,14 +38,14 @@ def test_a_file_stays_until_its_replacement_is_there(film: Path, out: Path, harm
         before = sounds(out)
         if harm == "refused":
             server.script = lambda server, line: NO
-            done = work(film, out, "--voice", "rms", servers=[server], expect=1)
+            done = work(film, out, "--voice", "michael", servers=[server], expect=1)
             assert "failed: audio_0000.wav" in done.stderr
         elif harm == "away":
             server.script = lambda server, line: Reply(503, b"full", headers={"retry-after": "1"})
-            work(film, out, "--voice", "rms", "--patience", "1", servers=[server], expect=1)
+            work(film, out, "--voice", "michael", "--patience", "1", servers=[server], expect=1)
         else:
             server.script = lambda server, line: 30.0
-            with working(film, out, "--voice", "rms", servers=[server]) as process:
+            with working(film, out, "--voice", "michael", servers=[server]) as process:
                 until(lambda: len(server.asked) == 14)
                 process.send_signal(signal.SIGKILL if harm == "killed" else signal.SIGINT)
                 process.communicate(timeout=20)
@@ -216,7 +216,7 @@ def links(folder: Path, target: Path) -> dict[str, Path]:
 def test_a_track_that_names_a_file_in_use_is_refused(film: Path, out: Path, tmp_path: Path, what: str) -> None:
     """The subtitle was overwritten with the track, and the exit code was 0."""
     voices = tmp_path / "map.toml"
-    voices.write_text('anna = "rms"')
+    voices.write_text('anna = "michael"')
     with scripted() as server:
         work(film, out, servers=[server])
         (out / ".lock").touch()

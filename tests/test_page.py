@@ -96,7 +96,7 @@ def test_stop_frees_the_model(visitor: Visitor, own: Server) -> None:
 def test_what_is_downloaded_is_what_the_terminal_gets(visitor: Visitor, tmp_path: Path) -> None:
     """The lines run as they stand: quotes, accents and a seed beyond what JavaScript's numbers hold."""
     page = visitor.open()
-    page.select_option("#voice", "rms")
+    page.select_option("#voice", "michael")
     page.fill("#speed", "1.5")
     visitor.say('It\'s "Anna" \\ née Lê.', seed=2**63 - 1)
     visitor.wait("speech.ended")
@@ -222,8 +222,8 @@ def test_a_voice_is_cloned_and_kept(browser: Browser, tmp_path: Path) -> None:
         page.click("nav a[href='#clone']")
         page.click("#clone-keep")
         assert "sample" in page.inner_text("#clone-problem")
-        page.set_input_files("#sample", ROOT / "voices" / "rms.wav")
-        page.fill("#sample-text", (ROOT / "voices" / "rms.txt").read_text().strip())
+        page.set_input_files("#sample", ROOT / "voices" / "michael.wav")
+        page.fill("#sample-text", (ROOT / "voices" / "michael.txt").read_text().strip())
         page.click("#clone-hear")
         page.wait_for_selector("#clone-told:has-text('Speaking')")
         page.fill("#clone-name", "anna")

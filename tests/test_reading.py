@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import read_vocab
-from engine.phonemes import known, phonemes, unspoken
+from engine.phonemes import phonemes, unspoken
+from engine.symbols import NOT_HEARD, PAUSES, STRESS, VOCABULARY
 from speech.reading.language import language_of
 from speech.reading.markup import segments
 from speech.reading.passages import Passage, joined, pieces, read
 from speech.text import clean, utf8_bytes
 
 SPOKEN = Path(__file__).parent / "data" / "spoken"
-VOCABULARY = set(read_vocab(Path(__file__).parents[1] / "models" / "tiny" / "vocab.txt"))
+HEARD = frozenset(VOCABULARY) - NOT_HEARD
 MIN_RIGHT = 0.95
 
 
@@ -30,10 +30,10 @@ def said(text: str, language: str | None = None) -> str:
 def sounds(text: str, language: str | None) -> list[str]:
     """Phonemes, pauses and stress aside."""
     return [
-        symbol.replace("ˈ", "")
+        symbol.lstrip(STRESS)
         for passage in joined(read(text, language))
         for symbol in phonemes(passage.words, passage.language)
-        if symbol not in ",.?!"
+        if symbol in HEARD
     ]
 
 
@@ -245,12 +245,11 @@ def check_nothing_is_lost(text: str) -> None:
         mute = set(unspoken(piece.text))
         for word in re.findall(r"[^\W_]+", piece.text):
             if not any(word in m or m in word for m in mute):
-                symbols = known(phonemes(word, piece.language), VOCABULARY)
-                assert [s for s in symbols if s not in ",.?!"], (text, piece, word)
-        symbols = known(phonemes(piece.text, piece.language), VOCABULARY)
-        assert set(symbols) <= VOCABULARY - {" "}, (text, piece, symbols)
+                assert HEARD.intersection(phonemes(word, piece.language)), (text, piece, word)
+        symbols = phonemes(piece.text, piece.language)
+        assert HEARD.union("_", PAUSES).issuperset(symbols), (text, piece, symbols)
         spoken = [w for w in re.findall(r"[^\W_]+", piece.text) if w not in mute]
-        assert not spoken or len([s for s in symbols if s not in ",.?!"]) >= len(spoken) // 2, (text, piece, symbols)
+        assert not spoken or len([s for s in symbols if s in HEARD]) >= len(spoken) // 2, (text, piece, symbols)
 
 
 def test_no_word_is_ever_lost() -> None:
@@ -263,8 +262,9 @@ ENDS = """
 import random, sys
 from engine.phonemes import phonemes
 rng = random.Random(1)
-for alphabet in sys.argv[1:]:
-    for _ in range(2000):
+count, *alphabets = sys.argv[1:]
+for alphabet in alphabets:
+    for _ in range(int(count)):
         text = "".join(rng.choice(alphabet) for _ in range(rng.randint(1, 40)))
         for language in ("vi", "en-us"):
             print(repr(text), language, flush=True)
@@ -272,10 +272,11 @@ for alphabet in sys.argv[1:]:
 """
 
 
-def test_no_text_ends_the_process() -> None:
-    """espeak's Vietnamese crashed at `?-xm`: one text, and the server was gone."""
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.slow)])
+def test_no_text_ends_the_process(count: int) -> None:
+    """Both readers run in the server's process; espeak's Vietnamese crashed at `?-xm`, and the server was gone."""
     alphabets = ["abkmxq ?-", "abkmxq -", "abcdđghkmnpqtvxô ,.;:!?-'", "ꜢʯÀɏª -", "ABCĐXQ0123 -?&@%#$+=*/'"]
-    ran = subprocess.run([sys.executable, "-c", ENDS, *alphabets], capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", ENDS, str(count), *alphabets], capture_output=True, text=True)
     assert ran.returncode == 0, (ran.returncode, ran.stdout.splitlines()[-1:], ran.stderr[-500:])
 
 
@@ -296,11 +297,11 @@ def test_leading_dots_do_not_swallow_a_sentence() -> None:
     ]
 
 
-def test_vietnamese_numbers_have_no_symbol_without_sound() -> None:
-    """espeak says the digits 2 and 7 with symbols that the vocabulary lacks; they became silence."""
-    for number in range(3000):
-        assert set(phonemes(said(f"Số {number}.", "vi"), "vi")) <= VOCABULARY, number
-        assert set(known(phonemes(str(number), "vi"), VOCABULARY)) <= VOCABULARY, number
+def test_vietnamese_numbers_are_heard_as_words_and_as_figures() -> None:
+    """espeak said the digits 2 and 7 with symbols that a vocabulary lacked; they became silence."""
+    for number in range(0, 3000, 7):
+        assert HEARD.issuperset(sounds(f"Số {number}.", "vi")), number
+        assert len(phonemes(str(number), "vi")) >= 2, number
 
 
 @pytest.mark.timing
@@ -331,7 +332,7 @@ def test_the_command_answers_a_line_for_each_object() -> None:
     assert [a["words"] for a in answers] == ["It costs five dollars.", "Giá năm mươi nghìn.", "It costs $5."]
     assert [a["language"] for a in answers] == ["en-us", "vi", "en-us"]
     assert answers[0]["chunks"] == ["It costs five dollars."]
-    assert answers[0]["phonemes"].startswith("ɪ t k")
+    assert answers[0]["phonemes"].startswith("ˌɪ t _ k ˈɔ s t s _ f ˈI v")
 
 
 def test_the_command_and_the_reader_load_no_torch() -> None:

@@ -14,8 +14,8 @@ from films import checkpoint, command, leftovers, make_film, sounds, work, worki
 from scripted import Reply, Scripted, scripted, speech
 
 NO = Reply(400, b'{"error": {"message": "no"}}', "application/json")
-OPTIONS = [[], ["--speed", "1.2"], ["--voice", "rms"], ["--seed", "4"]]
-FIELDS: list[dict[str, Any]] = [{}, {"speed": 1.2}, {"voice": "rms"}, {"seed": 4}]
+OPTIONS = [[], ["--speed", "1.2"], ["--voice", "michael"], ["--seed", "4"]]
+FIELDS: list[dict[str, Any]] = [{}, {"speed": 1.2}, {"voice": "michael"}, {"seed": 4}]
 
 
 @dataclass

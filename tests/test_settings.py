@@ -70,11 +70,11 @@ def test_a_server_that_cannot_start_says_one_sentence_and_ends(
 def test_voices_and_device_come_from_the_environment(tmp_path: Path) -> None:
     (tmp_path / "voices").mkdir()
     for suffix in ("wav", "txt"):
-        for name in ("default", "rms"):
+        for name in ("default", "michael"):
             shutil.copy(ROOT / "voices" / f"{name}.{suffix}", tmp_path / "voices")
     with serving(tmp_path / "log", TTS_VOICES=str(tmp_path / "voices"), TTS_DEVICE="cpu") as address:
         health = httpx.get(f"{address}/health").json()
-        assert health["voices"] == ["default", "rms"] and health["device"] == "cpu"
+        assert health["voices"] == ["default", "michael"] and health["device"] == "cpu"
         assert re.fullmatch(r"\d+\.\d+\.\d+", health["version"])
         assert httpx.get(f"{address}/openapi.json").json()["info"]["version"] == health["version"]
 

@@ -33,17 +33,34 @@ def test_first_chunk_is_the_first_clause_and_later_ones_grow() -> None:
     assert all(c[-1] in ".," for c in chunks), chunks
 
 
+@settings(deadline=None)
+@given(st.lists(st.text("abcdefgh", min_size=1, max_size=9), min_size=1, max_size=60))
+def test_no_sentences_last_words_are_spoken_alone(words: list[str]) -> None:
+    """ "… the lights went out during", then "dinner." as a sentence of its own, is how a first sentence was said."""
+    chunks = list(text.chunks_of(" ".join(words) + ".", 10_000))
+    assert len(chunks) == 1 or text.utf8_bytes(chunks[-1]) >= text.LAST_WORDS_BYTES, chunks
+    if text.utf8_bytes(" ".join(words)) < text.FIRST_CHUNK_BYTES[1] + text.LAST_WORDS_BYTES:
+        assert len(chunks) == 1, chunks
+
+
 @pytest.mark.parametrize(
     "said,language,expected",
     [
-        ("Hello, world!", "en-us", "h ə l ˈoʊ , w ˈɜː l d !"),
-        ("Dr. Smith paid 3.50.", "en-us", "d ˈɑː k t ɚ s m ˈɪ θ p ˈeɪ d θ ɹ ˈiː p ɔɪ n t f ˈaɪ v z ˈiə ɹ oʊ ."),
-        ("Xin chào.", "vi", "s i n tʃ aː2 w ."),
+        ("Hello, world!", "en-us", "h ə l ˈO , w ˈɜ ɹ l d !"),
+        ("Dr. Smith paid 3.50.", "en-us", "d ˈɑ k t ə ɹ _ s m ˈɪ θ _ p ˈA d _ θ ɹ ˈi _ p Y n t _ f ˈI v ."),
+        ("Xin chào.", "vi", "s i1 n ʧ aː2 w ."),
         ("...", "en-us", ""),
-        ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˈoʊ ?"),
+        ('"(Well)" — so?', "en-us", "w ˈɛ l , s ˌO ?"),
+        ("I read what she read yesterday.", "en-us", "ˌI _ ɹ ˈɛ d _ w ˌʌ t _ ʃ i _ ɹ ˈɛ d _ j ˈɛ s t ə ɹ d ˌA ."),
+        ("Vitamins A, B and C.", "en-us", "v ˈI T ə m ə n z _ ˈA , b ˈi _ æ n d _ s ˈi ."),
+        ("In the ninety 's.", "en-us", "ɪ n _ ð ə _ n ˈI n d i z ."),
+        ("Tôi dùng Windows.", "vi", "t̪ o1 j z u2 ŋ w ˈɪ n d O z ."),
+        ("Привет, Zürich!", "en-us", "p ɹ ˈɪ v ə t , z ˈu ɹ ɪ ʧ !"),
     ],
 )
-def test_phonemes_are_espeaks_with_pauses_where_punctuation_is_heard(said: str, language: str, expected: str) -> None:
+def test_phonemes_are_those_of_its_reader_with_pauses_where_punctuation_is_heard(
+    said: str, language: str, expected: str
+) -> None:
     assert " ".join(phonemes.phonemes(said, language)) == expected
 
 

@@ -103,11 +103,11 @@ def test_options_hold_until_they_are_changed_and_wav_frames_are_files(quick: str
     with open_stream(quick) as stream:
         say(
             stream,
-            HOW | {"voice": "rms", "speed": 1.5, "format": "wav"},
+            HOW | {"voice": "michael", "speed": 1.5, "format": "wav"},
             {"text": "Good evening, everyone.", "flush": True},
         )
         heard = listen(stream, ["done"])
-        asked = HOW | {"voice": "rms", "speed": 1.5}
+        asked = HOW | {"voice": "michael", "speed": 1.5}
         for frame in heard.frames:
             assert frame[:4] == b"RIFF" and int.from_bytes(frame[40:44], "little") == len(frame) - 44
         assert b"".join(frame[44:] for frame in heard.frames) == posted(quick, "Good evening, everyone.", **asked)
@@ -249,7 +249,7 @@ def test_what_is_no_websocket_and_what_asks_by_query_is_told(quick: str) -> None
     assert "WebSocket" in plain.json()["error"]["message"]
     upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
     upgrade |= {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
-    asked = httpx.get(f"{quick}/tts/stream?voice=rms", headers=upgrade)
+    asked = httpx.get(f"{quick}/tts/stream?voice=michael", headers=upgrade)
     assert asked.status_code == 400 and "first message" in asked.json()["error"]["message"]
 
 

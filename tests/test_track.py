@@ -63,7 +63,7 @@ def test_a_question_for_a_length_is_asked_again_or_left_out(tmp_path: Path, out:
 
 
 @pytest.mark.parametrize(
-    "field,options", [("duration", ["--fit"]), ("seed", ["--seed", "4"]), ("voice", ["--voice", "rms"])]
+    "field,options", [("duration", ["--fit"]), ("seed", ["--seed", "4"]), ("voice", ["--voice", "michael"])]
 )
 def test_a_server_without_a_field_says_so_and_is_not_sent_it_unasked(
     film: Path, out: Path, field: str, options: list[str]

@@ -15,8 +15,8 @@ from conftest import FIGURES, ROOT, serving
 
 from speech.voice_files import MAX_VOICES
 
-SAID = (ROOT / "voices" / "rms.txt").read_text().strip()
-ODD = ["", "..", "../x", "a/b", "a\\b", "%2e%2e%2f", "con", "default", "rms", "Ａ", "a\0", "x" * 5000]
+SAID = (ROOT / "voices" / "michael.txt").read_text().strip()
+ODD = ["", "..", "../x", "a/b", "a\\b", "%2e%2e%2f", "con", "default", "michael", "Ａ", "a\0", "x" * 5000]
 ODD += ["\r\n\r\n--b--", '"; x="']
 FORMATS = (("WAV", None), ("WAV", "FLOAT"), ("FLAC", None), ("OGG", "VORBIS"), ("MP3", None), ("AIFF", None))
 BOUNDARY = "b" * 12
@@ -26,7 +26,7 @@ BOUNDARY = "b" * 12
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path]]:
     folder = tmp_path_factory.mktemp("fuzzed") / "inner" / "voices"
     folder.mkdir(parents=True)
-    for name in ("default.wav", "default.txt", "rms.wav", "rms.txt"):
+    for name in ("default.wav", "default.txt", "michael.wav", "michael.txt"):
         shutil.copy(ROOT / "voices" / name, folder)
     with (
         serving(folder.parents[1] / "log", TTS_VOICES=str(folder)) as address,
@@ -36,7 +36,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
 
 
 def sounds() -> list[bytes]:
-    samples, rate = soundfile.read(ROOT / "voices" / "rms.wav", dtype="float32")
+    samples, rate = soundfile.read(ROOT / "voices" / "michael.wav", dtype="float32")
     made = []
     for form, subtype in FORMATS:
         out = io.BytesIO()

@@ -13,7 +13,18 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from recordings import RMS, RMS_SAID, everything, folder_of, names, recording, served, sound_of, speechlike, upload
+from recordings import (
+    MICHAEL,
+    MICHAEL_SAID,
+    everything,
+    folder_of,
+    names,
+    recording,
+    served,
+    sound_of,
+    speechlike,
+    upload,
+)
 from starlette.requests import Request
 
 from server.forms import Forms
@@ -22,7 +33,7 @@ from speech.voice_files import MAX_VOICES, NoRoom, VoiceExists, VoiceFolder
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("served") / "voices", default="default", rms="rms")
+    return folder_of(tmp_path_factory.mktemp("served") / "voices", default="default", michael="michael")
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +71,18 @@ def test_an_upload_is_a_voice_from_the_next_request_on(
     assert reply.status_code == 201, reply.text
     kept = reply.json()
     assert kept["name"] == "anna" and kept["language"] == "en-us"
-    whole = len(soundfile.read(RMS)[0]) / 24_000
-    assert whole - 0.4 < kept["seconds"] <= whole + 0.15, "silence at the ends is taken off"
+    whole = len(soundfile.read(MICHAEL)[0]) / 24_000
+    assert whole - 0.6 < kept["seconds"] <= whole + 0.15, "silence at the ends is taken off"
     assert kept["used"]["end"] - kept["used"]["start"] == pytest.approx(kept["seconds"], abs=0.02)
     stored = soundfile.info(folder / "anna.wav")
     assert (stored.samplerate, stored.channels, stored.subtype) == (24_000, 1, "PCM_16")
     assert stored.duration == pytest.approx(kept["seconds"], abs=0.01)
-    assert (folder / "anna.txt").read_text() == RMS_SAID + "\n" and names(client) == ["anna", "default", "rms"]
+    assert (folder / "anna.txt").read_text() == MICHAEL_SAID + "\n" and names(client) == ["anna", "default", "michael"]
     assert client.post("/tts", json={"text": "Good evening.", "voice": "anna", "steps": 1}).status_code == 200
     again = upload(client, "anna")
     assert again.status_code == 409 and again.json()["error"]["code"] == "voice_exists"
     assert client.delete("/voices/anna").json() == {"name": "anna", "status": "removed"}
-    assert not list(folder.glob("*anna*")) and names(client) == ["default", "rms"]
+    assert not list(folder.glob("*anna*")) and names(client) == ["default", "michael"]
 
 
 NAMES = [
@@ -149,7 +160,7 @@ def test_a_text_that_nobody_says_in_that_time_is_refused(client: httpx.Client, t
 
 def test_what_is_no_form_is_refused_in_words(client: httpx.Client, folder: Path) -> None:
     audio = {"audio": ("a.wav", recording())}
-    data = {"name": "anna", "text": RMS_SAID}
+    data = {"name": "anna", "text": MICHAEL_SAID}
     typed = {"content-type": "multipart/form-data; boundary=a"}
     begun = b'--a\r\nContent-Disposition: form-data; name="audio"; filename="a"\r\n\r\n'
     odd = b'--a\r\nContent-Disposition: form-data; name="text"\r\n\r\nHello.\r\n--a--\r\n'
@@ -212,7 +223,7 @@ def test_few_forms_are_held_at_once(client: httpx.Client) -> None:
 
 
 def test_of_a_link_the_link_is_deleted(client: httpx.Client, folder: Path, tmp_path: Path) -> None:
-    outside = folder_of(tmp_path / "elsewhere", anna="rms")
+    outside = folder_of(tmp_path / "elsewhere", anna="michael")
     for ending in (".wav", ".txt"):
         (folder / f"anna{ending}").symlink_to(outside / f"anna{ending}")
     assert client.delete("/voices/anna").status_code == 200
@@ -223,7 +234,7 @@ def test_what_cannot_be_deleted_is_said(client: httpx.Client, folder: Path) -> N
     before = everything(folder.parent)
     default = client.delete("/voices/default")
     assert default.status_code == 409 and default.json()["error"]["code"] == "voice_needed"
-    for name in ("nobody", "..", "%2e%2e", "..%2flog", "Default", "rms.wav", "x" * 300, "%00"):
+    for name in ("nobody", "..", "%2e%2e", "..%2flog", "Default", "michael.wav", "x" * 300, "%00"):
         reply = client.delete(f"/voices/{name}")
         assert reply.status_code in (404, 405), (name, reply.text)
     assert everything(folder.parent) == before
@@ -239,10 +250,10 @@ def test_who_has_no_key_and_comes_from_elsewhere_changes_nothing(client: httpx.C
     ):
         for reply in (
             upload(client, "anna", headers=headers),
-            client.delete("/voices/rms", headers=headers),
+            client.delete("/voices/michael", headers=headers),
         ):
             assert reply.status_code == 403 and reply.json()["error"]["code"] == code, reply.text
-    assert names(client) == ["default", "rms"]
+    assert names(client) == ["default", "michael"]
 
 
 # What a kill or a disk leaves
@@ -251,9 +262,9 @@ def test_who_has_no_key_and_comes_from_elsewhere_changes_nothing(client: httpx.C
 def test_what_a_kill_leaves_is_no_voice_and_in_nobodys_way(client: httpx.Client, folder: Path) -> None:
     (folder / ".anna.wav.part").write_bytes(recording()[:1000])
     (folder / "anna.txt").write_text("Of an upload that was killed before its sound came.")
-    assert names(client) == ["default", "rms"]
+    assert names(client) == ["default", "michael"]
     assert upload(client, "anna").status_code == 201
-    assert (folder / "anna.txt").read_text() == RMS_SAID + "\n" and not list(folder.glob(".*.part"))
+    assert (folder / "anna.txt").read_text() == MICHAEL_SAID + "\n" and not list(folder.glob(".*.part"))
 
 
 def test_no_more_voices_are_taken_in_than_there_is_room_for(tmp_path: Path) -> None:
@@ -291,18 +302,18 @@ def clone(client: httpx.Client, sound: bytes | None = None, **fields: str) -> ht
 
 def test_who_sends_a_sound_is_answered_in_its_voice_and_nothing_is_kept(client: httpx.Client, folder: Path) -> None:
     asked = {"text": "Good evening.", "seed": 1, "steps": 1}
-    plain = clone(client, voice="rms", speed="1.25")  # a form without a file, as requests.post(data=…) sends it
-    assert plain.content == client.post("/tts", json=asked | {"voice": "rms", "speed": 1.25}).content
+    plain = clone(client, voice="michael", speed="1.25")  # a form without a file, as requests.post(data=…) sends it
+    assert plain.content == client.post("/tts", json=asked | {"voice": "michael", "speed": 1.25}).content
     assert clone(client, b"", voice="", audio_url="").content == client.post("/tts", json=asked).content
     before = everything(folder.parent)
-    cloned = clone(client, recording(rate=16_000), ref_text=RMS_SAID, voice="8", ignored="yes")
+    cloned = clone(client, recording(rate=16_000), ref_text=MICHAEL_SAID, voice="8", ignored="yes")
     assert cloned.status_code == 200 and cloned.headers["content-type"] == "audio/wav"
     assert int(cloned.headers["content-length"]) == len(cloned.content)
-    assert everything(folder.parent) == before and names(client) == ["default", "rms"]
-    assert cloned.content == clone(client, recording(rate=16_000), ref_text=RMS_SAID).content
+    assert everything(folder.parent) == before and names(client) == ["default", "michael"]
+    assert cloned.content == clone(client, recording(rate=16_000), ref_text=MICHAEL_SAID).content
     assert upload(client, "anna", recording(rate=16_000)).status_code == 201
     assert cloned.content == client.post("/tts", json=asked | {"voice": "anna"}).content
-    flac = clone(client, recording(), ref_text=RMS_SAID, format="flac")
+    flac = clone(client, recording(), ref_text=MICHAEL_SAID, format="flac")
     assert flac.headers["content-type"] == "audio/flac" and flac.content[:4] == b"fLaC"
 
 
@@ -311,11 +322,11 @@ def test_what_cannot_be_cloned_is_refused_in_words(client: httpx.Client) -> None
     refused: list[tuple[int, str, httpx.Response]] = [
         (400, "ref_text", clone(client, sound)),
         (400, "ref_text", clone(client, sound, ref_text="No.")),
-        (400, "audio_file", clone(client, b"<html>", ref_text=RMS_SAID)),
-        (400, "audio_file", clone(client, audio_file="/etc/passwd", ref_text=RMS_SAID)),
-        (400, "audio_url", clone(client, audio_url="https://example.org/a.wav", ref_text=RMS_SAID)),
-        (400, "audio_url", clone(client, audio_url="file:///etc/passwd", ref_text=RMS_SAID)),
-        (400, "speed", clone(client, sound, ref_text=RMS_SAID, speed="fast")),
+        (400, "audio_file", clone(client, b"<html>", ref_text=MICHAEL_SAID)),
+        (400, "audio_file", clone(client, audio_file="/etc/passwd", ref_text=MICHAEL_SAID)),
+        (400, "audio_url", clone(client, audio_url="https://example.org/a.wav", ref_text=MICHAEL_SAID)),
+        (400, "audio_url", clone(client, audio_url="file:///etc/passwd", ref_text=MICHAEL_SAID)),
+        (400, "speed", clone(client, sound, ref_text=MICHAEL_SAID, speed="fast")),
         (400, "speed", clone(client, speed="9")),
         (400, "text", clone(client, text="")),
         (413, "text", clone(client, text="a" * 20_001)),

@@ -23,7 +23,7 @@ SPOKEN = {"text": "Good evening.", "seed": 1, "steps": 1}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_of(tmp_path_factory.mktemp("served") / "voices", default="default", rms="rms")
+    return folder_of(tmp_path_factory.mktemp("served") / "voices", default="default", michael="michael")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def client(folder: Path, jobs: str) -> Iterator[httpx.Client]:
     """It accepts jobs and begins none."""
-    put(folder, "broken", "rms")
+    put(folder, "broken", "michael")
     (folder / "broken.wav").write_bytes(b"not a sound")
     with served(folder, TTS_OUTPUTS=jobs, TTS_MEMORY_LIMIT="0") as client:
         yield client
@@ -45,7 +45,7 @@ def tidied(folder: Path) -> Iterator[None]:
     """After each test the voices that it began with."""
     yield
     for file in folder.iterdir():
-        if file.stem not in ("default", "rms"):
+        if file.stem not in ("default", "michael"):
             file.unlink()
 
 
@@ -69,27 +69,27 @@ def put(folder: Path, name: str, voice: str) -> None:
 
 def test_what_is_put_into_the_folder_is_a_voice_at_once(client: httpx.Client, folder: Path) -> None:
     assert client.post("/tts", json=SPOKEN | {"voice": "anna"}).status_code == 404
-    put(folder, "anna", "awb")
+    put(folder, "anna", "fenrir")
     first = spoken(client, "anna")
-    assert names(client) == ["anna", "default", "rms"] and first != spoken(client, "rms")
-    put(folder, "anna", "rms")
-    assert spoken(client, "anna") == spoken(client, "rms"), "a voice is the sound and text that lie there"
+    assert names(client) == ["anna", "default", "michael"] and first != spoken(client, "michael")
+    put(folder, "anna", "michael")
+    assert spoken(client, "anna") == spoken(client, "michael"), "a voice is the sound and text that lie there"
     (folder / "anna.txt").write_text("Something else is said here, and at once.")
-    assert spoken(client, "anna") != spoken(client, "rms")
+    assert spoken(client, "anna") != spoken(client, "michael")
     (folder / "anna.wav").unlink()
     gone = client.post("/tts", json=SPOKEN | {"voice": "anna"})
     assert gone.status_code == 404 and gone.json()["error"]["code"] == "voice_not_found"
-    assert names(client) == ["default", "rms"] == client.get("/health").json()["voices"]
+    assert names(client) == ["default", "michael"] == client.get("/health").json()["voices"]
 
 
 def test_files_that_are_no_voice_are_named_and_the_others_spoken(client: httpx.Client, folder: Path) -> None:
-    put(folder, "anna", "awb")
+    put(folder, "anna", "fenrir")
     (folder / "anna.txt").unlink()
-    put(folder, "bert", "awb")
+    put(folder, "bert", "fenrir")
     (folder / "bert.wav").write_bytes(b"RIFF, it says")
-    put(folder, "cleo", "awb")
+    put(folder, "cleo", "fenrir")
     (folder / "cleo.txt").write_bytes("In another encoding.".encode("utf-16"))
-    put(folder, "dora", "awb")
+    put(folder, "dora", "fenrir")
     shutil.copy(folder / "dora.wav", folder / "dora.WAV")
     soundfile.write(folder / "emil.wav", np.zeros(24_000 * 200), 24_000)
     (folder / "emil.txt").write_text("Long.")
@@ -100,8 +100,8 @@ def test_files_that_are_no_voice_are_named_and_the_others_spoken(client: httpx.C
     assert "a voice has one file" in told["dora"] and told["emil"] == "emil.wav lasts over 120 s"
     refused = client.post("/tts", json=SPOKEN | {"voice": "anna"}).json()["error"]
     assert refused["message"] == f"voice 'anna' cannot be used: {told['anna']}" and refused["code"] == "voice_not_found"
-    assert str(folder) not in str(told) and names(client) == ["default", "rms"]
-    shutil.copy(VOICES / "awb.txt", folder / "anna.txt")
+    assert str(folder) not in str(told) and names(client) == ["default", "michael"]
+    shutil.copy(VOICES / "fenrir.txt", folder / "anna.txt")
     assert spoken(client, "anna") and "anna" not in problems(client)
 
 
@@ -122,23 +122,23 @@ def test_one_bad_voice_does_not_keep_a_server_from_starting(client: httpx.Client
 
 
 def test_links_that_lead_out_of_the_folder_are_not_followed(client: httpx.Client, folder: Path, tmp_path: Path) -> None:
-    outside = folder_of(tmp_path / "elsewhere", anna="awb")
-    put(folder, "bert", "awb")
+    outside = folder_of(tmp_path / "elsewhere", anna="fenrir")
+    put(folder, "bert", "fenrir")
     (folder / "bert.txt").unlink()
     (folder / "bert.txt").symlink_to(outside / "anna.txt")
-    shutil.copy(VOICES / "awb.txt", folder / "anna.txt")
+    shutil.copy(VOICES / "fenrir.txt", folder / "anna.txt")
     (folder / "anna.wav").symlink_to(outside / "anna.wav")
-    shutil.copy(VOICES / "awb.txt", folder / "zero.txt")
+    shutil.copy(VOICES / "fenrir.txt", folder / "zero.txt")
     (folder / "zero.wav").symlink_to("/dev/zero")
-    shutil.copy(VOICES / "awb.txt", folder / "loop.txt")
+    shutil.copy(VOICES / "fenrir.txt", folder / "loop.txt")
     (folder / "loop.wav").symlink_to(folder / "loop.wav")
     os.mkfifo(folder / "pipe.wav")
     (folder / "pipe.txt").write_text("Nobody ever writes into it.")
-    (folder / "inside.wav").symlink_to("rms.wav")  # as Kubernetes mounts files
-    (folder / "inside.txt").symlink_to("rms.txt")
+    (folder / "inside.wav").symlink_to("michael.wav")  # as Kubernetes mounts files
+    (folder / "inside.txt").symlink_to("michael.txt")
     told = problems(client)
     assert set(told) == {"anna", "bert", "zero", "loop"} and "bert.txt leads out of the folder" in told["bert"]
-    assert spoken(client, "inside") == spoken(client, "rms")
+    assert spoken(client, "inside") == spoken(client, "michael")
 
 
 # Jobs
@@ -164,7 +164,7 @@ def test_a_job_is_spoken_with_the_voice_it_was_accepted_with_or_fails_in_words(
 ) -> None:
     """Meanwhile that voice has another name, or another sound has its name, or it is gone; or only the server that
     accepted the job was ever asked for it."""
-    voices = {"anna": "awb", "bert": "an", "cleo": "rms"}
+    voices = {"anna": "fenrir", "bert": "an", "cleo": "michael"}
     for name, voice in voices.items():
         put(folder, name, voice)
     (folder / "cleo.txt").write_text("My brother painted the kitchen table, he did.")
@@ -173,12 +173,12 @@ def test_a_job_is_spoken_with_the_voice_it_was_accepted_with_or_fails_in_words(
     for ending in (".wav", ".txt"):
         (folder / f"anna{ending}").rename(folder / f"zoe{ending}")
         (folder / f"cleo{ending}").unlink()
-    put(folder, "bert", "rms")
+    put(folder, "bert", "michael")
     log = folder.parent / "log of another"
     with serving(log, "tests.hasty_app:app", TTS_VOICES=str(folder), TTS_OUTPUTS=jobs):
         assert done(client, accepted["anna"])["status"] == "completed"
         assert client.get(f"/tts/result/{accepted['anna']}").content == promised["anna"]
-        put(folder, "dora", "awb")
+        put(folder, "dora", "fenrir")
         (folder / "dora.txt").write_text("A good friend showed us around the long lake.")
         assert done(client, job := later(client, "dora"))["status"] == "completed"
         assert client.get(f"/tts/result/{job}").content == spoken(client, "dora")

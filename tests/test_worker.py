@@ -73,7 +73,7 @@ def test_only_a_changed_cue_is_spoken_again(film: Path, out: Path) -> None:
         assert asked(server)[12:] == ["Another line."]
         for options, field in [
             (["--speed", "1.2"], "speed"),
-            (["--voice", "rms"], "voice"),
+            (["--voice", "michael"], "voice"),
             (["--seed", "4"], "seed"),
             (["--fit"], "duration"),
         ]:
@@ -193,7 +193,7 @@ def test_mistakes_are_refused_before_the_first_request(film: Path, tmp_path: Pat
             ("--max-speed", "0.5"): "--max-speed",
             ("--seed", "-1"): "--seed -1",
             ("--patience", "0"): "--patience",
-            ("--voice", "nobody"): "has no voice 'nobody'; it has: default, rms",
+            ("--voice", "nobody"): "has no voice 'nobody'; it has: default, michael",
             ("--voices", str(tmp_path / "bad.toml")): "bad.toml",
             ("--voices", str(tmp_path / "seven.toml")): "anna needs the name of a voice",
             ("--voices", str(tmp_path / "none.toml")): "none.toml",
@@ -273,7 +273,7 @@ def test_the_real_server_takes_every_length_that_fitting_asks_for(
 
 
 def test_the_real_voice_speaks_the_example_in_time_and_in_order(server: str, tmp_path: Path) -> None:
-    from train.evaluate import Recogniser, word_errors
+    from recogniser import Recogniser, word_errors
 
     out, mixed = tmp_path / "out", tmp_path / "track.wav"
     done = work(

@@ -1,49 +1,50 @@
-"""The embedded voice from nothing: corpus → flow model → guidance → vocoder → export.
-
-Try: make voice MINUTES=115"""
+"""The embedded voice from nothing: corpus → vocoder → flow model → few steps → export.   Try: make voice MINUTES=540"""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from train import corpus, export, flow, guide, vocoder
+from train import corpus, distil, export, flow, vocoder
 
-SHARES = {"flow": 0.65, "guide": 0.13, "vocoder": 0.22}
+SHARES = {"vocoder": 0.2, "flow": 0.68, "distil": 0.12}
 """Of the minutes."""
+SHARDS = {"hibari": 16, "vi": 24, "kokoro": 340}
+"""Three hours of the cheap teacher, as much of Kokoro as two hours of two cores give."""
+TOY_SHARDS, TOY_UTTERANCES = {"hibari": 1, "vi": 1}, 40
+"""Kokoro is left out: half a gigabyte for ten sentences."""
+
+Train = Callable[[Path, Path, float, float, int, bool, int, int | None], list[float]]
+STAGES: dict[str, tuple[Train, float]] = {
+    "vocoder": (vocoder.train, 1e-3),
+    "flow": (flow.train, 2e-3),
+    "distil": (distil.train, 5e-4),
+}
+"""What trains, and its learning rate."""
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--minutes", type=float, default=115, help="of training; the corpus takes a few more")
-    options.add_argument("--utterances", type=int, default=2500, help="of each teacher")
-    options.add_argument(
-        "--build", type=Path, default=Path("build/voice"), help="everything that a killed run resumes from"
-    )
+    options.add_argument("--minutes", type=float, default=540, help="of training; the corpus takes two hours more")
+    options.add_argument("--build", type=Path, default=Path("build/voice"), help="what a killed run resumes from")
     options.add_argument("--model", type=Path, default=Path("models/tiny"))
     options.add_argument("--voices", type=Path, default=Path("voices"))
-    options.add_argument("--programs", type=Path, help="folder with flite and the word lists, unpacked, instead of /")
     options.add_argument("--threads", type=int, default=None)
     options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--steps", type=int, help="a toy run: so many steps of each instead of minutes")
+    options.add_argument("--toy", type=int, metavar="STEPS", help="so many steps of each on a toy corpus")
     chosen = options.parse_args()
     threads = chosen.threads or corpus.cpu_count()
     data = chosen.build / "corpus"
-    corpus.make(data, chosen.utterances, chosen.seed, chosen.programs)
-    compiled = chosen.steps is None
-    minutes = {name: share * chosen.minutes for name, share in SHARES.items()}
-    losses = {
-        "flow": flow.train(data, chosen.build, minutes["flow"], 2e-3, chosen.seed, compiled, threads, chosen.steps),
-        "guide": guide.train(data, chosen.build, minutes["guide"], 5e-4, chosen.seed, compiled, threads, chosen.steps),
-        "vocoder": vocoder.train(
-            data, chosen.build, minutes["vocoder"], 1e-3, chosen.seed, compiled, threads, chosen.steps
-        ),
-    }
-    for name, values in losses.items():
-        few = max(1, len(values) // 5)
-        if values:
-            print(f"{name} loss: {sum(values[:few]) / few:.3f} at first, {sum(values[-few:]) / few:.3f} at last")
-    export.model(chosen.build, data, chosen.model, duration_steps=chosen.steps or 1500)
+    toy = chosen.toy is not None
+    corpus.make(data, TOY_SHARDS if toy else SHARDS, threads, TOY_UTTERANCES if toy else None)
+    for name, (train, rate) in STAGES.items():
+        minutes = SHARES[name] * chosen.minutes
+        losses = train(data, chosen.build, minutes, rate, chosen.seed, not toy, threads, chosen.toy)
+        few = max(1, len(losses) // 5)
+        if losses:
+            print(f"{name} loss: {sum(losses[:few]) / few:.3f} at first, {sum(losses[-few:]) / few:.3f} at last")
+    export.model(chosen.build, data, chosen.model, duration_steps=chosen.toy or 3000)
     export.vocoder(chosen.build, chosen.model / "vocoder")
-    export.voices(chosen.voices, chosen.programs)
+    export.voices(chosen.voices, ["default", "an"] if toy else list(export.REFERENCES))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Whose frames are whose: a teacher's timed segments laid onto the symbols that inference will see.
 
-flite names its segments in ARPAbet and espeak-ng in IPA; engine.phonemes names symbols in espeak's IPA, sometimes one
-where the teacher has two. The cheapest edit script between the two lists hands every frame to exactly one symbol."""
+flite names its segments in ARPAbet and espeak-ng in IPA; text.phonemes names symbols in espeak's IPA, sometimes one
+where the
+teacher has two. The cheapest edit script between the two lists hands every frame to exactly one symbol."""
 
 import re
 

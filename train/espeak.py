@@ -13,7 +13,7 @@ _SYNCHRONOUS = 2
 _PHONEME_EVENTS_IN_IPA = 0b11
 _UTF8 = 1
 _PHONEME_EVENT = 7
-LEADING_SECONDS, TRAILING_SECONDS = 0.035, 0.19
+LEADING_SECONDS, TRAILING_SECONDS = 0.07, 0.19
 """Silence added around what espeak-ng says: it starts and ends within a sample of the speech."""
 
 

@@ -1,178 +1,187 @@
-"""How good the embedded voice is: what a recogniser hears, whether Vietnamese is the right sentence, who seems to
-speak.
+"""How good the embedded voice is: teachers, copy synthesis and voices side by side, by the same judges, in one table.
 
-Try: python -m train.evaluate --sentences 10        Writes the model's card: python -m train.evaluate --card models/tiny
+Rows are kept under build/judges/rows.json as they are made: a killed run goes on, and what has not changed is not
+judged again.
+Try: python -m train.evaluate --sentences 8 --voices default       The model's card: python -m train.evaluate --card
 """
 
 import argparse
-import re
-import warnings
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import jiwer
-import librosa
 import numpy as np
-import soxr
 import torch
-from pocketsphinx import Decoder
-from rich.progress import track
 
 import tts_core
 from engine.mel import log_mel
 from speech import audio
-from train import card, corpus, export, texts
-from train.espeak import Espeak
+from speech.request import Speech
+from train import card, references, texts
+from train.engine_vocoder import Vocoder
+from train.judges import cloning, table
+from train.judges.sound import JudgeMissing
 
-RECOGNISER_RATE = 16_000
-ENGLISH, VIETNAMESE = ["default", "rms", "awb"], "an"
-DISTRACTORS = 10
-
-
-class Recogniser:
-    """pocketsphinx with its own general English model."""
-
-    def __init__(self) -> None:
-        self._decoder = Decoder(samprate=RECOGNISER_RATE, loglevel="FATAL")
-
-    def hear(self, samples: np.ndarray) -> str:
-        """float samples at 24 kHz → words."""
-        pcm = audio.pcm16(soxr.resample(np.pad(samples, 4800), audio.SAMPLE_RATE, RECOGNISER_RATE))
-        self._decoder.start_utt()
-        self._decoder.process_raw(pcm, full_utt=True)
-        self._decoder.end_utt()
-        heard = self._decoder.hyp()
-        return heard.hypstr if heard else ""
+ENGLISH, VIETNAMESE = ["default", "bella", "michael", "fenrir"], ["an"]
+TEACHER_OF = {"default": "hibari", "an": "espeak"}
+ROWS = Path("build/judges/rows.json")
+CLONING_VOICES = Path("build/judges/cloning/voices")
 
 
-def words(sentence: str) -> str:
-    return " ".join(re.findall(r"[a-z']+", sentence.lower()))
+def fingerprint(folder: Path) -> str:
+    """Of everything that a model's speech depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin", ".yaml", ".txt", ".wav")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
-def word_errors(said: list[str], heard: list[str]) -> float:
-    """Errors per word said."""
-    return jiwer.wer([words(s) for s in said], [words(h) for h in heard])
-
-
-def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings) -> np.ndarray:
-    plan = tts.plan(tts_core.Speech(sentence, voice, **settings))
+def spoken(tts: tts_core.TTS, sentence: str, voice: str, **settings: Any) -> np.ndarray:
+    plan = tts.plan(Speech(sentence, voice, **settings))
     return np.concatenate(list(tts.samples(plan)))
 
 
-def english(
-    tts: tts_core.TTS, voice: str, sentences: list[str], teacher: bool, show: bool, **settings
-) -> dict[str, float]:
-    """Word error rate of the voice and, on the same sentences, of its teacher."""
-    recogniser, rates = Recogniser(), {}
-    if teacher:
-        said = [corpus.flite(s, export.REFERENCES[voice][0]) for s in sentences]
-        rates["teacher"] = word_errors(sentences, [recogniser.hear(audio.resample(s.samples, s.rate)) for s in said])
-    heard = [
-        recogniser.hear(spoken(tts, s, voice, seed=i, **settings))
-        for i, s in enumerate(track(sentences, description=voice, transient=True))
-    ]
-    if show:
-        for sentence, words_heard in zip(sentences, heard, strict=True):
-            print(f"   {sentence}\n > {words_heard}")
-    return rates | {"voice": word_errors(sentences, heard)}
+Kept = dict[str, Any]
 
 
-def vietnamese(tts: tts_core.TTS, sentences: list[str], **settings) -> float:
-    """Of the sentences, how many are nearest (DTW over mels) to the teacher's reading of the right one, among all and
-    DISTRACTORS more."""
-    espeak = Espeak("vi")
-
-    def mel(samples: np.ndarray) -> np.ndarray:
-        frames = log_mel(torch.from_numpy(samples))[::2, :80].numpy()
-        return (frames - frames.mean(axis=0)).T  # without the channel: what is said, not how loud or how muffled
-
-    def read(sentence: str) -> np.ndarray:
-        said = espeak.say(sentence)
-        samples = audio.resample(said.samples, said.rate)
-        return mel(samples * (audio.REFERENCE_RMS / float(np.sqrt(np.mean(samples**2)))))
-
-    others = [s.removesuffix(".") + " nhé." for s in sentences[:DISTRACTORS]]  # close to the right ones, and wrong
-    readings = [read(s) for s in [*sentences, *others]]
-    right = 0
-    for i, sentence in enumerate(track(sentences, description="vi", transient=True)):
-        made = mel(spoken(tts, sentence, VIETNAMESE, seed=i, **settings))
-        costs = []
-        for reading in readings:
-            total, path = librosa.sequence.dtw(made, reading)
-            costs.append(total[-1, -1] / len(path))
-        right += int(np.argmin(costs)) == i
-    return right / len(sentences)
+def kept(key: str, make: Callable[[], Kept]) -> Kept:
+    rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    if key not in rows:
+        made = make()
+        rows = (json.loads(ROWS.read_text()) if ROWS.exists() else {}) | {key: made}
+        ROWS.parent.mkdir(parents=True, exist_ok=True)
+        partial = ROWS.with_suffix(".partial")
+        partial.write_text(json.dumps(rows, ensure_ascii=False, indent=1))
+        os.replace(partial, ROWS)
+    found: Kept = rows[key]
+    return found
 
 
-def speakers(tts: tts_core.TTS, sentences: list[str], **settings) -> float:
-    """Of all sentences in all voices, how many a speaker encoder finds nearest to their own reference."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from resemblyzer import VoiceEncoder
-
-        encoder = VoiceEncoder("cpu", verbose=False)
-
-    def embed(samples: np.ndarray) -> np.ndarray:
-        return encoder.embed_utterance(soxr.resample(samples, audio.SAMPLE_RATE, RECOGNISER_RATE))
-
-    voices = [*ENGLISH, VIETNAMESE]
-    references = np.stack([embed(audio.read_mono(tts_core.VOICES / f"{name}.wav")[0]) for name in voices])
-    right = 0
-    for number, voice in enumerate(voices):
-        said = texts.held_out("vi")[: len(sentences)] if voice == VIETNAMESE else sentences
-        for i, sentence in enumerate(track(said, description=voice, transient=True)):
-            right += int(np.argmax(references @ embed(spoken(tts, sentence, voice, seed=i, **settings)))) == number
-    return right / (len(voices) * len(sentences))
+def row(key: str, speeches: Callable[[], list[np.ndarray]], said: list[str], language: str) -> table.Row:
+    return table.Row(**kept(f"{key} {len(said)}", lambda: table.as_dict(table.judge(speeches(), said, language))))
 
 
-def edges(tts: tts_core.TTS, sentences: list[str], **settings) -> dict[str, float]:
-    """The worst of all voices: RMS of the first 50 ms, peak, and the step at a join as a share of the largest step that
-    speech itself makes."""
-    first, peak, join = 0.0, 0.0, 0.0
-    for voice in [*ENGLISH, VIETNAMESE]:
-        said = texts.held_out("vi") if voice == VIETNAMESE else sentences
-        for at in range(0, min(len(said), 20), 4):
-            plan = tts.plan(tts_core.Speech(" ".join(said[at : at + 4]), voice, seed=at, **settings))
-            pieces = list(tts.samples(plan))
-            whole = np.concatenate(pieces)
-            steps = np.abs(np.diff(whole))
-            first = max(first, float(np.sqrt(np.mean(whole[: audio.SAMPLE_RATE // 20] ** 2))))
-            peak = max(peak, float(np.abs(whole).max()))
-            join = max(join, *(float(steps[end - 1] / steps.max()) for end in np.cumsum([len(p) for p in pieces])[:-1]))
+def copies(model: Path, teacher: str, count: int) -> list[np.ndarray]:
+    """The teacher's own mels through the model's vocoder."""
+    vocoder = Vocoder(model / "vocoder", torch.device("cpu"))
+    with torch.inference_mode():
+        return [vocoder.samples(log_mel(torch.from_numpy(s))).numpy() for s in references.speeches(teacher)[:count]]
+
+
+def _first(teacher: str, count: int) -> list[np.ndarray]:
+    return references.speeches(teacher)[:count]
+
+
+def _speeches(tts: tts_core.TTS, voice: str, said: list[str], settings: Kept) -> list[np.ndarray]:
+    return [spoken(tts, sentence, voice, seed=i, **settings) for i, sentence in enumerate(said)]
+
+
+def teachers(model: Path, count: int) -> dict[str, table.Row]:
+    """Each teacher itself, and copied."""
+    rows = {}
+    mark = fingerprint(model / "vocoder")
+    for teacher, language in references.TEACHERS.items():
+        said = references.sentences(teacher)[:count]
+        rows[f"{teacher}, the teacher itself"] = row(
+            f"teacher {teacher}", functools.partial(_first, teacher, count), said, language
+        )
+        rows[f"{teacher}, copy synthesis"] = row(
+            f"copy {mark} {teacher}", functools.partial(copies, model, teacher, count), said, language
+        )
+    return rows
+
+
+def voices(
+    tts: tts_core.TTS, mark: str, names: list[str], count: int, **settings: int | float | None
+) -> dict[str, table.Row]:
+    rows = {}
+    for name in names:
+        language = "vi" if name in VIETNAMESE else "en"
+        said = texts.held_out(language)[:count]
+        key = f"voice {mark} {name} {sorted(settings.items())}"
+        rows[name] = row(key, functools.partial(_speeches, tts, name, said, settings), said, language)
+    return rows
+
+
+def cloned(model: Path, mark: str, plot: Path | None) -> dict[str, Kept]:
+    """resemblyzer's ranks of the teacher and of the model, for speakers never trained on."""
+    cloning.write_references(CLONING_VOICES)
+    first = next(iter(cloning.teacher()))
+    for suffix in (".wav", ".txt"):  # a server has a default voice
+        (CLONING_VOICES / f"default{suffix}").write_bytes((CLONING_VOICES / f"{first}{suffix}").read_bytes())
+
+    def by_model() -> Kept:
+        tts = tts_core.TTS(model, CLONING_VOICES)
+        said = {
+            name: [spoken(tts, s, name, seed=i) for i, s in enumerate(cloning.sentences())]
+            for name in cloning.teacher()
+        }
+        return vars(cloning.ranks(said, plot))
+
     return {
-        "RMS of the first 50 ms, worst": first,
-        "peak, worst": peak,
-        "step at a join over the largest step in speech, worst": join,
+        "teacher": kept(
+            "clones teacher", lambda: vars(cloning.ranks({name: said[1:] for name, said in cloning.teacher().items()}))
+        ),
+        "model": kept(f"clones {mark}", by_model),
     }
+
+
+def speed(tts: tts_core.TTS, voice: str = "default") -> float:
+    """CPU seconds per second of speech on one thread: the least of five."""
+    torch.set_num_threads(1)
+    sentence = " ".join(texts.held_out("en")[:3])
+    best = float("inf")
+    for _ in range(5):
+        began = time.process_time()
+        samples = spoken(tts, sentence, voice, seed=0)
+        best = min(best, (time.process_time() - began) / (len(samples) / audio.SAMPLE_RATE))
+    return best
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--model", default=str(tts_core.EMBEDDED_MODEL))
-    options.add_argument("--sentences", type=int, default=40)
-    options.add_argument("--voices", nargs="+", default=ENGLISH)
+    options.add_argument("--model", type=Path, default=tts_core.EMBEDDED_MODEL)
+    options.add_argument("--folder", type=Path, default=tts_core.VOICES, help="of the voices")
+    options.add_argument("--sentences", type=int, default=references.SENTENCES)
+    options.add_argument("--voices", nargs="*", default=[*ENGLISH, *VIETNAMESE])
     options.add_argument("--steps", type=int)
     options.add_argument("--cfg-strength", type=float)
-    options.add_argument("--only-english", action="store_true")
-    options.add_argument("--no-teacher", action="store_true", help="flite is not here")
-    options.add_argument("--show", action="store_true", help="print what was said and heard")
-    options.add_argument("--card", type=Path, help="write the figures and spectrograms into this model folder")
+    options.add_argument("--no-teachers", action="store_true")
+    options.add_argument("--no-clones", action="store_true")
+    options.add_argument("--show", action="store_true", help="print what was heard")
+    options.add_argument(
+        "--card", action="store_true", help="write table, samples and spectrograms into the model's folder"
+    )
     chosen = options.parse_args()
-    tts, sentences = tts_core.TTS(chosen.model), texts.held_out("en")[: chosen.sentences]
-    settings = dict(steps=chosen.steps, cfg_strength=chosen.cfg_strength)
-    figures: dict[str, float] = {}
-    for voice in chosen.voices:
-        for who, rate in english(tts, voice, sentences, not chosen.no_teacher, chosen.show, **settings).items():
-            figures[f"word error rate, {voice}, {who}"] = rate
-            print(f"{voice:8s} {who:8s} WER {rate:.3f}", flush=True)
-    if not chosen.only_english:
-        figures["Vietnamese sentences recognised as themselves"] = vietnamese(
-            tts, texts.held_out("vi")[: chosen.sentences], **settings
+    settings = {"steps": chosen.steps, "cfg_strength": chosen.cfg_strength}
+    tts = tts_core.TTS(chosen.model, chosen.folder)
+    mark = fingerprint(chosen.model) + fingerprint(chosen.folder)
+    try:
+        rows = {} if chosen.no_teachers else teachers(chosen.model, chosen.sentences)
+        rows |= voices(tts, mark, [v for v in chosen.voices if v in tts.voices], chosen.sentences, **settings)
+        clones = (
+            {}
+            if chosen.no_clones
+            else cloned(chosen.model, mark, chosen.model / "speakers.png" if chosen.card else None)
         )
-        figures["speeches whose speaker is the reference's"] = speakers(tts, sentences, **settings)
-        figures |= edges(tts, sentences, **settings)
-        print("\n".join(f"{name}: {value:.3f}" for name, value in list(figures.items())[-5:]))
+    except JudgeMissing as missing:
+        raise SystemExit(str(missing)) from None
+    text = "\n".join([table.HEAD, *(table.line(name, found) for name, found in rows.items())])
+    print(text)
+    for who, ranks in clones.items():
+        print(f"speakers never trained on, {who}: {ranks}")
+    cost = speed(tts)
+    print(f"CPU seconds per second of speech, one thread: {cost:.3f}")
+    if chosen.show:
+        for name, found in rows.items():
+            print("\n".join([name, *(f"   {heard}" for heard in found.heard)]))
     if chosen.card:
-        card.write(chosen.card, tts, figures, chosen.sentences)
+        card.write(chosen.model, tts, text, clones, cost, chosen.sentences)
 
 
 if __name__ == "__main__":

@@ -5,97 +5,36 @@ Try: python -m train.flow --minutes 60
 
 import contextlib
 import random
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from engine.sampler import time_grid
-from train import align, corpus, loop, picture
+from train import loop, picture, reader
+from train.speech_data import Data
 
 ARCH = dict(
-    dim=256, depth=8, heads=4, ff_mult=2, text_dim=192, text_mask_padding=False, conv_layers=3, pe_attn_head=None
+    dim=320, depth=8, heads=5, ff_mult=2, text_dim=256, text_mask_padding=False, conv_layers=4, pe_attn_head=None
 )
-LENGTHS = {384: 0.7, 768: 0.3}
-"""Frames of a training sequence, and how often: most of the cost is linear, attention is not."""
-BATCH_FRAMES = 6144
+"""The text's part is read once a request, the blocks once a solver step: depth is cheaper there."""
+LENGTHS = {512: 0.6, 1152: 0.4}
+"""Frames of a training sequence, and how often; the longest is what a chunk with its reference may have."""
+BATCH_FRAMES, GPU_BATCH_FRAMES = 6144, 46_080
 DROP_ALL, DROP_AUDIO = 0.1, 0.1
-HELD_BACK = 24
-"""Utterances of each voice whose loss is watched and never trained on."""
-
-
-class Data:
-    """Utterances in memory as (mel, token of every frame), drawn by voice."""
-
-    def __init__(self, folder: Path, vocab: list[str] | None = None):
-        loaded = {t.name: list(corpus.load(folder, t.name)) for t in corpus.TEACHERS}
-        self.vocab = vocab or [
-            align.SILENCE,
-            *sorted({s for us in loaded.values() for u in us for s in u.symbols} - {align.SILENCE}),
-        ]
-        index = {s: i for i, s in enumerate(self.vocab)}
-        self.voices = {
-            name: [(u.mel, np.array([index.get(s, 0) for s in u.symbols]), np.array(u.frames)) for u in us]
-            for name, us in loaded.items()
-            if us
-        }
-        self.mean = np.mean([u[0].mean(axis=0, dtype=np.float64) for us in self.voices.values() for u in us], axis=0)
-
-    def sequence(self, draw: random.Random, length: int, held_back: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        """Utterances of one voice end to end, cut to `length`: mel, tokens, and frames of the first utterance (0: cut
-        away)."""
-        voice = self.voices[draw.choice(list(self.voices))]
-        pool = voice[-HELD_BACK:] if held_back else voice[:-HELD_BACK]
-        mels: list[np.ndarray] = []
-        tokens: list[np.ndarray] = []
-        first = None
-        while sum(len(m) for m in mels) < length:
-            mel, symbols, frames = draw.choice(pool)
-            if first is None:
-                first = len(mel)
-                if draw.random() < 0.5:  # at inference a reference's own durations are a guess
-                    frames = _jitter(frames, draw)
-            mels.append(mel)
-            tokens.append(np.repeat(symbols, frames))
-        mel, token = np.concatenate(mels), np.concatenate(tokens)
-        if draw.random() < 0.35:
-            return mel[-length:], token[-length:], 0
-        return mel[:length], token[:length], first if first and first < length - 100 else 0
-
-    def batch(self, draw: random.Random, length: int, held_back: bool = False) -> tuple[torch.Tensor, ...]:
-        """mel (b, n, 100), tokens (b, n), unknown (b, n): the frames to be generated."""
-        rows = [self.sequence(draw, length, held_back) for _ in range(BATCH_FRAMES // length)]
-        unknown = torch.ones(len(rows), length, dtype=torch.bool)
-        for row, (_, _, reference) in enumerate(rows):
-            if reference:
-                unknown[row, :reference] = False
-            else:
-                size = int(length * draw.uniform(0.6, 1.0))
-                start = draw.randint(0, length - size)
-                unknown[row, :start] = False
-                unknown[row, start + size :] = False
-        return (
-            torch.from_numpy(np.stack([r[0] for r in rows])).float(),
-            torch.from_numpy(np.stack([r[1] for r in rows])),
-            unknown,
-        )
-
-
-def _jitter(frames: np.ndarray, draw: random.Random) -> np.ndarray:
-    """The same total, each length off by about a third."""
-    wild = frames * np.exp([draw.gauss(0, 0.3) for _ in frames])
-    edges = np.round(np.concatenate([[0], np.cumsum(wild)]) * (frames.sum() / wild.sum())).astype(int)
-    return np.diff(edges)
+FILLER = -1
+"""The token that upstream's `drop_text` puts in every place."""
+WATCHED = 12
+"""Sequences of a held-back batch."""
 
 
 def velocity(model, x, cond, tokens, time_, no_text: torch.Tensor) -> torch.Tensor:
     """Upstream's DiT.forward with the text dropped per sample instead of per batch."""
-    text = model.text_embed(tokens, seq_len=x.shape[1])
-    nothing = model.text_embed(tokens[:1], seq_len=x.shape[1], drop_text=True)
-    hidden = model.input_embed(x, cond, torch.where(no_text[:, None, None], nothing, text))
+    text = model.text_embed(tokens.masked_fill(no_text[:, None], FILLER), seq_len=x.shape[1])
+    hidden = model.input_embed(x, cond, text)
     t = model.time_embed(time_)
     rope = model.rotary_embed.forward_from_seq_len(x.shape[1])
     for block in model.transformer_blocks:
@@ -105,21 +44,67 @@ def velocity(model, x, cond, tokens, time_, no_text: torch.Tensor) -> torch.Tens
 
 def stratified_times(count: int, generator: torch.Generator) -> torch.Tensor:
     """(count,) in 0..1: every batch sees early and late solver steps."""
-    t = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    return t[torch.randperm(count, generator=generator)]
+    place = generator.device
+    t = (torch.arange(count, device=place) + torch.rand(count, generator=generator, device=place)) / count
+    return t[torch.randperm(count, generator=generator, device=place)]
 
 
 def loss_of(forward, batch, generator: torch.Generator, precision) -> torch.Tensor:
     mel, tokens, unknown = batch
-    count = len(mel)
-    t = stratified_times(count, generator).to(mel.device)
-    noise = torch.randn(mel.shape, generator=generator).to(mel.device)
+    count, place = len(mel), mel.device
+    t = stratified_times(count, generator)
+    noise = torch.randn(mel.shape, generator=generator, device=place)
     x = torch.lerp(noise, mel, t[:, None, None])
-    chance = torch.rand(count, generator=generator).to(mel.device)
+    chance = torch.rand(count, generator=generator, device=place)
     cond = mel.masked_fill((unknown | (chance < DROP_ALL + DROP_AUDIO)[:, None])[..., None], 0.0)
     with precision():
         flow = forward(x, cond, tokens, t, chance < DROP_ALL)
-    return F.mse_loss(flow.float()[unknown], (mel - noise)[unknown])
+    return masked_mean((flow.float() - (mel - noise)).square(), unknown)
+
+
+def masked_mean(errors: torch.Tensor, unknown: torch.Tensor) -> torch.Tensor:
+    """(b, n, 100) over the unknown frames (b, n) alone; asks no tensor for its size."""
+    return (errors.mean(dim=-1) * unknown).sum() / unknown.sum()
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum made orthogonal by five Newton-Schulz iterations (Jordan et al. 2024; the quintic's coefficients are
+    theirs), for matrices alone, those of one shape at once. Steps are of AdamW's size (0.2 RMS; arXiv 2502.16982)."""
+
+    def __init__(self, matrices: list[torch.Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
+        by_shape: dict[torch.Size, list[torch.Tensor]] = {}
+        for matrix in matrices:
+            by_shape.setdefault(matrix.shape, []).append(matrix)
+        super().__init__([{"params": group} for group in by_shape.values()], dict(lr=lr))
+        self._momentum, self._decay = momentum, weight_decay
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            params = group["params"]
+            gradients = [p.grad for p in params]
+            for p in params:
+                if "momentum" not in self.state[p]:
+                    self.state[p]["momentum"] = torch.zeros_like(p)
+            kept = [self.state[p]["momentum"] for p in params]
+            torch._foreach_lerp_(kept, gradients, 1 - self._momentum)
+            ahead = torch.stack(torch._foreach_lerp(gradients, kept, self._momentum))
+            made = orthogonal(ahead) * (0.2 * max(params[0].shape) ** 0.5)
+            torch._foreach_mul_(params, 1 - group["lr"] * self._decay)
+            torch._foreach_add_(params, list(made.to(params[0].dtype)), alpha=-group["lr"])
+
+
+def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
+    """(count, m, n): singular values brought near 1."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrices.bfloat16()
+    wide = x.shape[1] <= x.shape[2]
+    x = x if wide else x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x if wide else x.mT
 
 
 def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
@@ -127,21 +112,23 @@ def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "blocks" in n]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
-    return [
-        torch.optim.Muon(matrices, lr=lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=lr, weight_decay=0.01, betas=(0.9, 0.98)),
-    ]
+    return [Muon(matrices, lr), torch.optim.AdamW(rest, lr=lr, weight_decay=0.01, betas=(0.9, 0.98), fused=True)]
 
 
-def build(vocab: list[str]) -> torch.nn.Module:
+def build(vocab: list[str], compiled: bool = False) -> torch.nn.Module:
+    """`compiled`: block by block, which takes seconds a shape; the whole takes minutes and is hardly faster."""
     from f5_tts.model.backbones.dit import DiT
 
-    return DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(vocab)).to(loop.device())
+    model = DiT(**ARCH, dropout=0.0, mel_dim=100, text_num_embeds=len(vocab)).to(loop.device())
+    if compiled:
+        for block in (*model.transformer_blocks, *model.text_embed.text_blocks):
+            block.compile(dynamic=False)
+    return model
 
 
-def heard(model: torch.nn.Module, batch: list[torch.Tensor]) -> list[list[tuple[str, np.ndarray]]]:
+def heard(model: torch.nn.Module, mel, tokens, unknown) -> list[list[tuple[str, np.ndarray]]]:
     """Teacher and model side by side, for the first sequences of a batch: seven solver steps without guidance."""
-    mel, tokens, unknown = (part[:3] for part in batch)
+    mel, tokens, unknown = mel[:3], tokens[:3], unknown[:3]
     given = mel.masked_fill(unknown[..., None], 0.0)
     x = torch.randn(mel.shape, generator=torch.Generator().manual_seed(0)).to(mel.device)
     grid = time_grid(7).tolist()
@@ -169,48 +156,56 @@ def train(
     threads: int,
     max_steps: int | None = None,
 ) -> list[float]:
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-    place = loop.device()
+    place = loop.prepare(seed, threads)
     path = out / "flow.pt"
-    saved = loop.read(path)
-    data = Data(data_folder, saved["vocab"] if saved else None)
-    model = build(data.vocab)
+    data = Data(data_folder)
+    print(data.minutes(), flush=True)
+    model = build(reader.VOCABULARY, compiled)
     with torch.no_grad():
         model.get_parameter("proj_out.bias").copy_(
             torch.from_numpy(data.mean)
         )  # log mels lie around -6: saves the first hundreds of steps
 
-    def forward(*inputs):
-        return velocity(model, *inputs)
-
-    forward = torch.compile(forward, dynamic=False) if compiled else forward
+    forward = partial(velocity, model)
     precision = loop.precision_of(place)
+    same = random.Random(0)
+    watched = [data.batch(same, 384, WATCHED, held_back=True) for _ in range(2)]
 
-    def loss(draw: random.Random, generator: torch.Generator) -> torch.Tensor:
-        batch = [part.to(place) for part in data.batch(draw, draw.choices(list(LENGTHS), list(LENGTHS.values()))[0])]
-        return loss_of(forward, batch, generator, precision)
+    def loss(batch: loop.Batch, generator: torch.Generator) -> torch.Tensor:
+        return loss_of(forward, looked_up(data, batch), generator, precision)
 
     def watch() -> float:
-        same, fixed = random.Random(0), torch.Generator().manual_seed(0)
-        batches = [[part.to(place) for part in data.batch(same, 384, held_back=True)] for _ in range(4)]
-        picture.spectrograms(out / "heard.png", heard(model, batches[0]))
-        return sum(loss_of(forward, batch, fixed, precision).item() for batch in batches) / len(batches)
+        fixed = torch.Generator(place).manual_seed(0)
+        found = [looked_up(data, [part.to(place) for part in batch]) for batch in watched]
+        picture.spectrograms(out / "heard.png", heard(model, *found[0]))
+        return sum(loss_of(forward, one, fixed, precision).item() for one in found) / len(found)
 
     with attention():
         return loop.run(
-            "flow",
-            path,
-            model,
-            optimizers(model, lr),
+            loop.Trained("flow", path, model, optimizers(model, lr), facts=dict(vocab=reader.VOCABULARY, arch=ARCH)),
+            partial(drawn, data, batch_frames(place)),
             loss,
             minutes,
             lr,
             seed,
             max_steps,
             watch,
-            dict(vocab=data.vocab, arch=ARCH),
         )
+
+
+def batch_frames(place: torch.device) -> int:
+    return GPU_BATCH_FRAMES if place.type == "cuda" else BATCH_FRAMES
+
+
+def drawn(data: Data, frames: int, draw: random.Random) -> loop.Batch:
+    length = draw.choices(list(LENGTHS), list(LENGTHS.values()))[0]
+    return data.batch(draw, length, frames // length)
+
+
+def looked_up(data: Data, batch) -> tuple[torch.Tensor, ...]:
+    """mel (b, n, 100), tokens (b, n), unknown (b, n)."""
+    places, tokens, unknown = batch
+    return data.mels[places.long()].float(), tokens.long(), unknown
 
 
 if __name__ == "__main__":

@@ -30,3 +30,15 @@ def losses(file: Path, log: list[tuple[int, float, float]]) -> None:
     axis.set(xlabel="minutes", ylabel="loss")
     figure.savefig(file, dpi=80)
     pyplot.close(figure)
+
+
+def similarities(file: Path, names: list[str], cosines: np.ndarray) -> None:
+    """Speeches of each speaker (rows) against each reference (columns)."""
+    figure, axis = pyplot.subplots(figsize=(9, 8), layout="constrained")
+    shown = axis.imshow(cosines, vmin=0.4, vmax=1.0)
+    axis.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
+    axis.set_yticks(range(len(names)), names, fontsize=6)
+    axis.set(xlabel="reference", ylabel="speech behind it")
+    figure.colorbar(shown, label="resemblyzer's cosine")
+    figure.savefig(file, dpi=80)
+    pyplot.close(figure)

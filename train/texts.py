@@ -5,6 +5,7 @@ Vietnamese: translated program messages and random phrases over the whole spelli
 Try: python -m train.texts en 10
 """
 
+import functools
 import gettext
 import glob
 import random
@@ -15,29 +16,42 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HELD_OUT = Path(__file__).parent / "heldout"
+DICTIONARY = Path("/usr/share/dict/american-english")
 
 PEOPLE = """my sister|our teacher|the old farmer|a young doctor|the captain|her neighbor|the children|his brother
-the tall man|the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys
-the girls|the king|my uncle|your mother|the painter|a stranger|the nurse|the students|Mary|John|Peter|Susan
-Doctor Brown|Mister Jones""".replace("\n", "|").split("|")
-DID = """found|lost|carried|opened|painted|forgot|wanted|bought|sold|watched|followed|remembered|broke|fixed|washed
-hid|moved|brought back|looked at|talked about|asked for|waited for|thought about|picked up|put down|needed|heard|saw
-felt|drew|gave away|could not see|would never leave|should keep|might enjoy|was afraid of|is going to visit
-has always loved|will show us""".replace("\n", "|").split("|")
+the tall man
+the woman next door|a good friend|the driver|the cook|everyone|nobody|the mayor|the whole family|the boys|the girls
+the king
+my uncle|your mother|the painter|a stranger|the nurse|the students|Mary|John|Peter|Susan|Doctor Brown
+Mister Jones""".replace("\n", "|").split("|")
+DID = """found|lost|carried|opened|painted|forgot|wanted|bought|sold|watched|followed|remembered|broke|fixed|washed|hid
+moved
+brought back|looked at|talked about|asked for|waited for|thought about|picked up|put down|needed|heard|saw|felt|drew
+gave away
+could not see|would never leave|should keep|might enjoy|was afraid of|is going to visit|has always loved
+will show us""".replace("\n", "|").split("|")
 THINGS = """the small boat|a red apple|the kitchen table|an empty box|the garden gate|two white horses|the last train
-a heavy stone|the morning paper|a cup of coffee|the broken window|his new shoes|a piece of bread|the long road
-the blue house|an orange ball|the school bus|a pair of gloves|some fresh milk|the bright lamp|the cold river
-a thick book|the quiet street|a birthday cake|the green field|their first choice|the wooden bridge|a silver ring
-the old church|the wide ocean|a yellow bird|the top shelf|the measure of pleasure|a large choice of toys
-the voice of reason|a few warm clothes|both of the judges|the thing they chose""".replace("\n", "|").split("|")
+a heavy stone
+the morning paper|a cup of coffee|the broken window|his new shoes|a piece of bread|the long road|the blue house
+an orange ball
+the school bus|a pair of gloves|some fresh milk|the bright lamp|the cold river|a thick book|the quiet street
+a birthday cake
+the green field|their first choice|the wooden bridge|a silver ring|the old church|the wide ocean|a yellow bird
+the top shelf
+the measure of pleasure|a large choice of toys|the voice of reason|a few warm clothes|both of the judges
+the thing they chose""".replace("\n", "|").split("|")
 WHERE = """near the station|after lunch|in the early morning|behind the hill|at the end of the day|before the storm
-on the roof|under the bridge|across the valley|during the war|without a word|with great care|by the lake
-over the weekend|in the city|next to the fire|through the forest|around the corner|along the beach|all night long
-since last July|for the very first time|at half past seven|in the middle of winter|beyond the mountains|every Thursday
-as usual|with their father|toward the north""".replace("\n", "|").split("|")
+on the roof
+under the bridge|across the valley|during the war|without a word|with great care|by the lake|over the weekend
+in the city
+next to the fire|through the forest|around the corner|along the beach|all night long|since last July
+for the very first time
+at half past seven|in the middle of winter|beyond the mountains|every Thursday|as usual|with their father
+toward the north""".replace("\n", "|").split("|")
 OPENERS = """However|In fact|Of course|Yesterday|Last week|Sometimes|To be honest|As far as I know|Every now and then
-Well|Oh no|Yes|Later that evening|On Monday|Once again|For example|After a while|By the way|Please listen|Suddenly
-Still|At first""".replace("\n", "|").split("|")
+Well|Oh no|Yes
+Later that evening|On Monday|Once again|For example|After a while|By the way|Please listen|Suddenly|Still
+At first""".replace("\n", "|").split("|")
 QUESTIONS = """Did {p} really {v} {t}?|Where is {t}?|Why was {p} standing {w}?|Who {d} {t} {w}?|When will {p} come home?
 Have you seen {t}?|How much does {t} cost?|What happened to {p} {w}?|Can you hear {p}?
 Which of them {d} {t}?""".replace("\n", "|").split("|")
@@ -47,33 +61,31 @@ JOINS = ["and", "but", "because", "while", "so", "until", "although", "if", "whe
 FUNCTION = "the a of to in and is was for with that on as at by from this they were are it".split()
 
 
-def english(count: int, seed: int, held_out: set[str], dictionary: Path, packages: str | None) -> list[str]:
-    """`count` different sentences of 3 to about 24 words."""
-    draw = random.Random(seed)
-    words = (
-        [w for w in dictionary.read_text().split() if re.fullmatch(r"[a-z]{2,11}", w)] if dictionary.exists() else []
-    )
-    about = list(_package_sentences(packages)) if packages else []
+def english_sentence(draw: random.Random, words: list[str], about: list[str]) -> str:
+    """3 to about 24 words: dictionary words in a row, a package's description, or a pattern filled at random."""
+    kind = draw.random()
+    if kind < 0.3 and words:
+        phrase = [
+            draw.choice(words) if draw.random() < 0.7 else draw.choice(FUNCTION) for _ in range(draw.randint(4, 11))
+        ]
+        if draw.random() < 0.3:
+            phrase[len(phrase) // 2] += ","
+        return " ".join(phrase).capitalize() + "."
+    if kind < 0.5 and about:
+        return draw.choice(about)
+    return _everyday(draw)
 
-    def one() -> str:
-        kind = draw.random()
-        if kind < 0.25 and words:
-            phrase = [
-                draw.choice(words) if draw.random() < 0.7 else draw.choice(FUNCTION) for _ in range(draw.randint(4, 11))
-            ]
-            if draw.random() < 0.3:
-                phrase[len(phrase) // 2] += ","
-            return " ".join(phrase).capitalize() + "."
-        if kind < 0.5 and about:
-            return draw.choice(about)
-        return _everyday(draw)
 
-    made: dict[str, None] = {}
-    while len(made) < count:
-        sentence = one()
-        if sentence.lower() not in held_out:
-            made[sentence] = None
-    return list(made)
+@functools.cache
+def dictionary() -> list[str]:
+    """Lower-case English words, or none where Debian's wamerican is missing."""
+    return [w for w in DICTIONARY.read_text().split() if re.fullmatch(r"[a-z]{2,11}", w)] if DICTIONARY.exists() else []
+
+
+@functools.cache
+def package_sentences() -> list[str]:
+    """One-line descriptions of what Debian offers, sorted: the same ones whenever the lists are."""
+    return sorted(set(_package_sentences(package_descriptions() or "")))
 
 
 def _everyday(draw: random.Random) -> str:
@@ -122,8 +134,7 @@ def _package_sentences(listing: str) -> Iterator[str]:
 def vietnamese(count: int, seed: int, held_out: set[str], dictionary: Path, messages: Path) -> list[str]:
     """`count` different phrases of 3 to 12 syllables: every dictionary syllable occurs if `count` allows."""
     draw = random.Random(seed)
-    listed = dictionary.read_text(encoding="utf-8").split()[1:]
-    words = [w for w in listed if re.fullmatch(r"[a-zà-ỹđăâêôơư]+", w)]
+    words = [w for w in dictionary.read_text(encoding="utf-8").split()[1:] if re.fullmatch(r"[a-zà-ỹđăâêôơư]+", w)]
     said = list(_messages(messages))
     made: dict[str, None] = {}
     deck: list[str] = []
@@ -175,7 +186,8 @@ def package_descriptions() -> str | None:
 if __name__ == "__main__":
     language, count = sys.argv[1], int(sys.argv[2])
     if language == "en":
-        print("\n".join(english(count, 0, set(), Path("/usr/share/dict/words"), package_descriptions())))
+        source = random.Random(0)
+        print("\n".join(english_sentence(source, dictionary(), package_sentences()) for _ in range(count)))
     else:
         print(
             "\n".join(

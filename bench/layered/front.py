@@ -42,7 +42,7 @@ def share_cores(threads: int) -> None:
 
 def spoken(tts: TTS, speech: Speech) -> np.ndarray:
     """The engine, asked plainly: the whole speech in one call."""
-    with _planning:  # espeak has one state for all threads
+    with _planning:  # the readers promise nothing to threads
         plan = tts.plan(speech)
     return np.concatenate(list(tts.samples(plan)))
 

@@ -16,7 +16,6 @@ import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -29,6 +28,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from bench import untrained_vocos
 from engine import checkpoint, device
 from engine.tokenizers import Chunk, PhonemePrompt, PhonemeTokenizer
 from speech.audio import HOP_SAMPLES, SAMPLE_RATE, pcm16, wav_header
@@ -63,9 +63,9 @@ class Words:
         own, rate = torchaudio.load(path)
         cut, cut_rate = torchaudio.load(utils.preprocess_ref_audio_text(str(path), said, show_info=_silent)[0])
         pace = self._tokenizer.prompt(said, round(own.shape[-1] / rate * SAMPLE_RATE) // HOP_SAMPLES).pace
-        return replace(
-            self._tokenizer.prompt(said, int(cut.shape[-1] / cut_rate * SAMPLE_RATE) // HOP_SAMPLES), pace=pace
-        )
+        prompt = self._tokenizer.prompt(said, int(cut.shape[-1] / cut_rate * SAMPLE_RATE) // HOP_SAMPLES)
+        prompt.pace = pace
+        return prompt
 
     def chunks(self, speech: Speech) -> dict[str, Chunk]:
         """By number and text. Raises UnknownVoice."""
@@ -104,7 +104,7 @@ class Upstream:
             ours,
             str(EMBEDDED_MODEL / "model.safetensors"),
             str(EMBEDDED_MODEL / "vocab.txt"),
-            vocoder_local_path=str(EMBEDDED_MODEL / "vocoder"),
+            vocoder_local_path=str(untrained_vocos.folder()),
             device="cpu",
         )
         self._chunks: dict[str, Chunk] = {}

@@ -1,0 +1,45 @@
+"""The engine's source-filter vocoder under the names of the recipe."""
+
+from engine.source_filter import (
+    BINS,
+    CONTEXT,
+    F0_BINS,
+    F0_HIGH,
+    F0_LOW,
+    OUTPUTS,
+    TOP_HZ,
+    Parts,
+    bridged,
+    contour,
+    f0_grid,
+    harmonic_spectrum,
+    parts_of,
+    phase_of,
+    pulses,
+    settled,
+    source_spectrum,
+    wave,
+)
+from engine.source_filter import samples_of as speak
+
+__all__ = [
+    "BINS",
+    "CONTEXT",
+    "F0_BINS",
+    "F0_HIGH",
+    "F0_LOW",
+    "OUTPUTS",
+    "TOP_HZ",
+    "Parts",
+    "bridged",
+    "contour",
+    "f0_grid",
+    "harmonic_spectrum",
+    "parts_of",
+    "phase_of",
+    "pulses",
+    "settled",
+    "source_spectrum",
+    "speak",
+    "wave",
+]
