@@ -49,7 +49,7 @@ voice: .venv/test
 # The whole recipe on a toy corpus: that it runs and that losses fall.
 voice-smoke: .venv/test
 	rm -rf build/smoke
-	$(BIN)/python -m train --utterances 40 --steps 10 --build build/smoke --model build/smoke/model --voices build/smoke/voices
+	$(BIN)/python -m train --toy 10 --build build/smoke --model build/smoke/model --voices build/smoke/voices
 
 figures: .venv/serve
 	$(BIN)/python -m bench.figures

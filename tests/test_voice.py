@@ -44,15 +44,19 @@ def test_held_out_sentences_are_not_in_the_training_text() -> None:
 
 
 def test_the_reference_decides_who_speaks(tts: tts_core.TTS) -> None:
-    """Mean log mel of the speech is nearest to its own reference's, of all English voices."""
+    """Mean log mel of three sentences is nearest to its own reference's, of all English voices; silence left out."""
     own = {}
     for name in [voice.name for voice in tts.voices.values() if voice.language == "en-us"]:
-        plan = tts.plan(tts_core.Speech("The farmer counted his sheep every evening.", name, seed=2))
-        wave = np.concatenate(list(tts.samples(plan)))
-        own[name] = log_mel(torch.from_numpy(wave)).mean(dim=0)
+        plans = [tts.plan(tts_core.Speech(sentence, name, seed=2)) for sentence in texts.held_out("en")[:3]]
+        waves = [np.concatenate(list(tts.samples(plan))) for plan in plans]
+        own[name] = spoken_mean(torch.cat([log_mel(torch.from_numpy(wave)) for wave in waves]))
     for name, spectrum in own.items():
-        distances = {other: float((spectrum - tts.voices[other].mel.mean(dim=0)).norm()) for other in own}
+        distances = {other: float((spectrum - spoken_mean(tts.voices[other].mel)).norm()) for other in own}
         assert min(distances, key=distances.__getitem__) == name, distances
+
+
+def spoken_mean(mel: torch.Tensor) -> torch.Tensor:
+    return mel[mel.mean(dim=1) > -6].mean(dim=0)
 
 
 @pytest.mark.filterwarnings("ignore")

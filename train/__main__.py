@@ -1,12 +1,12 @@
-"""The embedded voice from nothing: corpus → vocoder → flow model → few steps → export.   Try: make voice MINUTES=540"""
+"""The embedded voice from nothing: corpus → vocoder → flow model → export.   Try: make voice MINUTES=540"""
 
 import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from train import corpus, distil, export, flow, vocoder
+from train import corpus, export, flow, vocoder
 
-SHARES = {"vocoder": 0.2, "flow": 0.68, "distil": 0.12}
+SHARES = {"vocoder": 0.2, "flow": 0.8}
 """Of the minutes."""
 SHARDS = {"hibari": 16, "vi": 24, "kokoro": 340}
 """Three hours of the cheap teacher, as much of Kokoro as two hours of two cores give."""
@@ -17,7 +17,6 @@ Train = Callable[[Path, Path, float, float, int, bool, int, int | None], list[fl
 STAGES: dict[str, tuple[Train, float]] = {
     "vocoder": (vocoder.train, 1e-3),
     "flow": (flow.train, 2e-3),
-    "distil": (distil.train, 5e-4),
 }
 """What trains, and its learning rate."""
 

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import save_file
 
 from speech import audio
-from train import corpus, distil, durations, flow, kokoro, reader, references, speakers, vietnamese
+from train import corpus, durations, flow, kokoro, reader, references, speakers, vietnamese
 from train.engine_vocoder import SOURCE_FILTER_HEAD
 from train.espeak import Espeak
 
@@ -26,11 +26,10 @@ REFERENCES = {
 LOUDNESS = 0.72
 """Of a reference, and so of the speech behind it, over RMS 0.1: at 1.0 the loudest phonemes passed full scale by a
 tenth."""
-MAX_SECONDS, STEPS, FEW_STEPS = 12.0, 7, 5
-TEMPERATURE = 0.4
-STUDENTS_SHARE = 0.5
-"""Of the weights, where the rest is the model that it learned from (WiSE-FT, arXiv 2109.01903): guidance 2 is too much
-for the ear, and half of what it teaches is better than a lesson of guidance 1."""
+MAX_SECONDS = 12.0
+STEPS, GUIDANCE, TEMPERATURE = 4, 0.0, 0.5
+"""Fewer steps are heard, guidance costs as much again and is worth 0.1 of Distill-MOS; what the temperature is
+worth, train/README.md says."""
 
 
 def half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -46,11 +45,7 @@ def half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     saved = torch.load(build / "flow.pt", weights_only=False, map_location="cpu")
-    weights, distilled = saved["ema"], (build / "distilled.pt").exists()
-    if distilled:
-        student = torch.load(build / "distilled.pt", weights_only=False, map_location="cpu")["ema"]
-        weights = {k: torch.lerp(v.float(), student[k].float(), STUDENTS_SHARE) for k, v in weights.items()}
-    save_file({f"ema_model.transformer.{k}": v for k, v in half(weights).items()}, out / "model.safetensors")
+    save_file({f"ema_model.transformer.{k}": v for k, v in half(saved["ema"]).items()}, out / "model.safetensors")
     (out / "vocab.txt").write_text("".join(f"{token}\n" for token in reader.VOCABULARY), encoding="utf-8")
     if not (build / "durations.safetensors").exists():
         durations.write(data, build / "durations.safetensors", duration_steps)
@@ -78,8 +73,8 @@ def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
             "reader": "kokoro-vi",
             "durations": "durations.safetensors",
             "max_seconds": MAX_SECONDS,
-            "steps": FEW_STEPS if distilled else STEPS,
-            "cfg_strength": 0.0 if distilled else distil.STRENGTH,
+            "steps": STEPS,
+            "cfg_strength": GUIDANCE,
             "temperature": TEMPERATURE,
         },
     }

@@ -71,7 +71,7 @@ def restore(name: str, build: Path) -> None:
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("what", choices=["save", "restore"])
-    options.add_argument("name", help="vocoder, flow or distilled")
+    options.add_argument("name", help="vocoder or flow")
     options.add_argument("--build", type=Path, default=Path("build/voice"))
     chosen = options.parse_args()
     (save if chosen.what == "save" else restore)(chosen.name, chosen.build)

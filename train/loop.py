@@ -131,6 +131,8 @@ class Progressed:
     step: int = 0
     elapsed: float = 0.0
     log: list[tuple[int, float, float]] = field(default_factory=list)
+    best: float = math.inf
+    """The least that was watched."""
 
 
 def _begun(what: Trained) -> Progressed:
@@ -141,6 +143,7 @@ def _begun(what: Trained) -> Progressed:
         what.model.load_state_dict(what.model.state_dict() | saved["model"])
         so_far.ema |= saved["ema"]
         so_far.step, so_far.elapsed, so_far.log = saved["step"], saved["elapsed"], saved["log"]
+        so_far.best = saved.get("best", math.inf)
         if "optims" in saved:  # not where train.keep restored it
             for optim, state in zip(what.optims, saved["optims"], strict=True):
                 optim.load_state_dict(state)
@@ -149,8 +152,8 @@ def _begun(what: Trained) -> Progressed:
     return so_far
 
 
-def _save(what: Trained, so_far: Progressed) -> None:
-    partial = what.path.with_suffix(".partial")
+def _save(what: Trained, so_far: Progressed, path: Path) -> None:
+    partial = path.with_suffix(".partial")
     torch.save(
         dict(
             model=what.model.state_dict(),
@@ -160,11 +163,12 @@ def _save(what: Trained, so_far: Progressed) -> None:
             step=so_far.step,
             elapsed=so_far.elapsed,
             log=so_far.log,
+            best=so_far.best,
         )
         | what.facts,
         partial,
     )
-    os.replace(partial, what.path)
+    os.replace(partial, path)
 
 
 class Averaging:
@@ -181,15 +185,17 @@ class Averaging:
         torch._foreach_lerp_(self._kept, self._now, 1 - keep)
 
 
-def _watched(model: torch.nn.Module, ema: dict[str, torch.Tensor], watch: Callable[[], float] | None) -> str:
-    """`watch` is called with the averaged weights in the model, and nothing is compiled for its few batches' shapes."""
-    if watch is None:
-        return ""
-    weights = {n: p.detach().clone() for n, p in model.state_dict().items()}
-    model.load_state_dict(ema)
+def _watched(what: Trained, so_far: Progressed, watch: Callable[[], float]) -> str:
+    """`watch` is called with the averaged weights in the model, and nothing is compiled for its few batches' shapes.
+    The best are kept under `.best.pt`: a long run may lose in its second half what it had learned in the first."""
+    weights = {n: p.detach().clone() for n, p in what.model.state_dict().items()}
+    what.model.load_state_dict(so_far.ema)
     with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         value = watch()
-    model.load_state_dict(weights)
+    what.model.load_state_dict(weights)
+    if value < so_far.best:
+        so_far.best = value
+        _save(what, so_far, what.path.with_suffix(".best.pt"))
     return f"  watched {value:.4f}"
 
 
@@ -212,7 +218,6 @@ def run(
     seed: int,
     max_steps: int | None = None,
     watch: Callable[[], float] | None = None,
-    warm_up_steps: int = WARM_UP_STEPS,
 ) -> list[float]:
     """Train until the minutes are used up, over all runs, or `max_steps` are done; losses of this run, seldom on a GPU.
 
@@ -224,7 +229,7 @@ def run(
     generator = torch.Generator(place)
     drawn = batches(draw_batch, seed, now.step)
     losses: list[float] = []
-    warm_up = warm_up_steps if max_steps is None else max(1, max_steps // 5)
+    warm_up = WARM_UP_STEPS if max_steps is None else max(1, max_steps // 5)
     look_every = LOOK_EVERY if place.type == "cuda" else 1
     last_save = last_print = time.monotonic()
     with Progress(TextColumn(what.name + " {task.fields[state]}"), BarColumn(), TimeRemainingColumn()) as bar:
@@ -252,12 +257,12 @@ def run(
                 last_print = time.monotonic()
                 now.log.append((now.step, now.elapsed, recent))
                 picture.losses(what.path.with_suffix(".png"), now.log)
-                told = _watched(what.model, now.ema, watch)
+                told = _watched(what, now, watch) if watch else ""
                 bar.console.print(
                     f"{now.elapsed / 60:6.1f} min  step {now.step:6d}  loss {recent:.4f}{told}  lr {rate:.1e}"
                 )
             if time.monotonic() - last_save > CHECKPOINT_SECONDS:
                 last_save = time.monotonic()
-                _save(what, now)
-    _save(what, now)
+                _save(what, now, what.path)
+    _save(what, now, what.path)
     return losses

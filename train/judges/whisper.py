@@ -52,7 +52,12 @@ def _model() -> Any:
 def hear(samples: np.ndarray, language: str) -> str:
     """24 kHz samples → what was understood; `language`: en or vi."""
     segments, _ = _model().transcribe(
-        prepared(samples), language=language, beam_size=5, temperature=0.0, condition_on_previous_text=False
+        prepared(samples),
+        language=language,
+        beam_size=5,
+        temperature=0.0,
+        condition_on_previous_text=False,
+        no_repeat_ngram_size=4,
     )
     return " ".join(segment.text.strip() for segment in segments)
 
