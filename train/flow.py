@@ -109,8 +109,8 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
 
 
 def optimizers(model, lr: float) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for the rest; what the time goes through at a tenth of the rate: at 1.5e-3 Adam
-    had driven nearly all of its units below zero, for good, after 10 000 steps."""
+    """Muon for the hidden matrices, AdamW for the rest; what the time goes through at a tenth of the rate: at
+    1.5e-3 Adam had driven nearly all of its units below zero, for good, after 10 000 steps."""
     named = dict(model.named_parameters())
     matrices = [p for n, p in named.items() if p.ndim == 2 and "blocks" in n]
     time = [p for n, p in named.items() if n.startswith("time_embed")]
