@@ -22,8 +22,8 @@ CARD = """# tiny, the embedded voice
 
 An F5-TTS flow model of {parameters:.1f} M parameters with a source-filter vocoder of {vocoder:.1f} M, for English
 (voices `default`, `bella`, `michael`, `fenrir`) and Vietnamese (`an`); a reference of three seconds gives other voices.
-Upstream's f5_tts loads the flow model as it is. Text reaches it as phonemes, one token per mel frame: Kokoro's alphabet for English (`hibari-tts`), espeak's symbols for
-Vietnamese (`sea-g2p`).
+Upstream's f5_tts loads the flow model as it is. Text reaches it as phonemes, one token per mel frame: Kokoro's alphabet
+for English (`hibari-tts`), espeak's symbols for Vietnamese (`sea-g2p`).
 
 {samples}
 
@@ -45,7 +45,8 @@ limits the use of the weights, as far as we know. `make voice` makes them again.
 ## Figures
 
 {count} held-out sentences per language, {steps} solver steps, guidance {guidance}; `python -m train.evaluate --card`
-writes this page. Distill-MOS, DNSMOS (OVRL, P.808): 1 to 5, signal quality. WER, CER: Whisper base. F0 spread: semitones within a sentence, by praat.
+writes this page. Distill-MOS, DNSMOS (OVRL, P.808): 1 to 5, signal quality. WER, CER: Whisper base. F0 spread:
+semitones within a sentence, by praat.
 
 {table}
 
@@ -54,7 +55,8 @@ One second of speech costs {cost:.3f} CPU seconds on one thread.
 ### Speakers never trained on
 
 Each of 20 halves of two Kokoro voices gave a reference of three seconds and was to speak three other sentences;
-resemblyzer compares every speech with all 20 references. The same for four single voices that were kept out of every mixture.
+resemblyzer compares every speech with all 20 references. The same for four single voices that were kept out of every
+mixture.
 
 {clones}
 
