@@ -287,7 +287,7 @@ def test_metrics_say_what_happened(tmp_path: Path) -> None:
     with serving(tmp_path / "log") as address, httpx.Client(base_url=address) as client:
         client.post("/tts", json={"text": "Counted.", "steps": 1})
         client.post("/tts", json={"text": ""})
-        with client.stream("POST", "/tts", json={"text": LONG * 20}) as reply:
+        with client.stream("POST", "/tts", json={"text": LONG * 20, "steps": 7}) as reply:
             next(reply.iter_raw())
         end = time.monotonic() + 5
         while metric(client, 'tts_requests_total{outcome="disconnected"}') != 1:
