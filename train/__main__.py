@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from train import corpus, export, flow, vocoder
+from train import corpus, durations, export, flow, vocoder
 
 SHARES = {"vocoder": 0.2, "flow": 0.8}
 """Of the minutes."""
-SHARDS = {"hibari": 16, "vi": 24, "kokoro": 340}
-"""Three hours of the cheap teacher, as much of Kokoro as two hours of two cores give."""
+SHARDS = {"hibari": 24, "vi": 20, "kokoro": 60}
+"""What the embedded voice has heard: half an hour of two cores, half of it Kokoro's."""
 TOY_SHARDS, TOY_UTTERANCES = {"hibari": 1, "vi": 1}, 40
 """Kokoro is left out: half a gigabyte for ten sentences."""
 
@@ -23,7 +23,7 @@ STAGES: dict[str, tuple[Train, float]] = {
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--minutes", type=float, default=540, help="of training; the corpus takes two hours more")
+    options.add_argument("--minutes", type=float, default=540, help="of training; the corpus takes half an hour more")
     options.add_argument("--build", type=Path, default=Path("build/voice"), help="what a killed run resumes from")
     options.add_argument("--model", type=Path, default=Path("models/tiny"))
     options.add_argument("--voices", type=Path, default=Path("voices"))
@@ -41,7 +41,7 @@ def main() -> None:
         few = max(1, len(losses) // 5)
         if losses:
             print(f"{name} loss: {sum(losses[:few]) / few:.3f} at first, {sum(losses[-few:]) / few:.3f} at last")
-    export.model(chosen.build, data, chosen.model, duration_steps=chosen.toy or 3000)
+    export.model(chosen.build, data, chosen.model, duration_steps=chosen.toy or durations.STEPS)
     export.vocoder(chosen.build, chosen.model / "vocoder")
     export.voices(chosen.voices, ["default", "an"] if toy else list(export.REFERENCES))
 

@@ -44,7 +44,9 @@ def half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    saved = torch.load(build / "flow.pt", weights_only=False, map_location="cpu")
+    # The best that was watched, where one was: the last may have lost what it had learned.
+    best = build / "flow.best.pt"
+    saved = torch.load(best if best.exists() else build / "flow.pt", weights_only=False, map_location="cpu")
     save_file({f"ema_model.transformer.{k}": v for k, v in half(saved["ema"]).items()}, out / "model.safetensors")
     (out / "vocab.txt").write_text("".join(f"{token}\n" for token in reader.VOCABULARY), encoding="utf-8")
     if not (build / "durations.safetensors").exists():
@@ -148,7 +150,7 @@ if __name__ == "__main__":
     options.add_argument("--only", choices=["model", "vocoder", "voices"])
     chosen = options.parse_args()
     if chosen.only in (None, "model"):
-        model(chosen.build, chosen.build / "corpus", chosen.model, duration_steps=3000)
+        model(chosen.build, chosen.build / "corpus", chosen.model, duration_steps=durations.STEPS)
     if chosen.only in (None, "vocoder"):
         vocoder(chosen.build, chosen.model / "vocoder")
     if chosen.only in (None, "voices"):
