@@ -60,7 +60,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
             Stats(),
             SystemLoad(),
         )
-        scheduler = Scheduler(stats)
+        scheduler = Scheduler(stats, rounds=tts.batches)
         jobs = Jobs(settings, tts, scheduler, stats, load)
     except (ModelUnavailable, ValueError, OSError, sqlite3.Error) as error:
         if threading.current_thread() is not threading.main_thread():

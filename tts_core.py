@@ -108,6 +108,11 @@ class TTS:
         """Of the voices' folder, by name, why files there are no voice; without paths."""
         return self._voices.problems
 
+    @property
+    def batches(self) -> bool:
+        """Whether chunks of speeches that are advanced by turns are made together."""
+        return self._sampler.batches is not None
+
     def load_reader(self) -> None:
         """What the first text would load, where the checkpoint has a reader: 0.3 s. May be called in a thread."""
         self._tokenizer.load()

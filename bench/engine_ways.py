@@ -2,7 +2,7 @@
 machine could do at most. Knows no tables."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,20 @@ def solved(
     sampler: Sampler, reference: torch.Tensor, tokens: torch.Tensor, noise: torch.Tensor, steps: int, guidance: float
 ) -> torch.Tensor:
     return run_to_end(sampler.solve(reference, tokens, noise, steps, guidance))
+
+
+def solved_in_turns(sampler: Sampler, asked: Sequence[tuple[Any, ...]]) -> list[torch.Tensor]:
+    """The mels of what `Sampler.solve` takes, each advanced by turns, as a server advances its listeners'."""
+    running = {number: sampler.solve(*one) for number, one in enumerate(asked)}
+    mels: dict[int, torch.Tensor] = {}
+    while running:
+        for number, solving in list(running.items()):
+            try:
+                next(solving)
+            except StopIteration as end:
+                mels[number] = end.value.clone()
+                del running[number]
+    return [mels[number] for number in range(len(asked))]
 
 
 def profiled(work: Callable[[], object]) -> Any:

@@ -36,7 +36,7 @@ def packed_attention(
     q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, starts: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
     """Flash attention over the frames that are there. q (scaled), k, v and the result (count, padded, heads, HEAD_DIM);
-    starts (count + 1,): each row's first frame among all, and lengths (count,), int32."""
+    starts (rows + 1,): each row's first frame among all count * padded, and lengths (rows,), int32."""
     padded, flat = q.shape[1], [one.flatten(0, 1) for one in (q, k, v)]
     values: torch.Tensor = torch.ops.aten._flash_attention_forward(
         *flat, starts, starts, padded, padded, 0.0, False, False, scale=1.0, seqused_k=lengths

@@ -8,19 +8,20 @@ Upstream's CFM.sample is what tests compare with; what it computes once per step
 import math
 import time
 from collections.abc import Generator
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
 from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TIME_FREQUENCIES, Arch
 from engine.attention import apply_rope, packed_attention, plain_attention
+from engine.batches import Batches, Waiting
 from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
 from engine.cuda_half import CudaHalf
 from engine.device import round_up_frames
 from engine.linear import linear, linear_gelu
+from engine.step_inputs import StepInputs, Tables
 from engine.stepping import run_to_end, wait_for_event, works_behind
 from engine.text_embedding import TextEmbedding
 from engine.weights import Read
@@ -45,27 +46,6 @@ def time_grid(steps: int) -> torch.Tensor:
     pruned = PRUNED_STEPS.get(steps)
     t = torch.tensor(pruned, dtype=torch.float32) / 32 if pruned else torch.linspace(0, 1, steps + 1)
     return t + SWAY * (torch.cos(torch.pi / 2 * t) - 1 + t)
-
-
-class StepInputs(NamedTuple):
-    """What a solver step reads, and the state that it moves on. Tensors only: so a CUDA graph can be made of a step."""
-
-    x: torch.Tensor  # (padded, 100) float32, the state
-    conditions: torch.Tensor  # (1 or 2, padded, dim): with text and reference, and without
-    frame_mask: torch.Tensor  # (padded,): 1 for each frame that is there, else 0
-    attn_bias: torch.Tensor  # (1, 1, 1, padded): 0 or minus infinity, added to attention's scores
-    starts: torch.Tensor  # instead, for packed attention: (2 or 3,) int32, each pass's first frame among all
-    lengths: torch.Tensor  # (1 or 2,) int32, each pass's frames that are there
-    cos: torch.Tensor  # (padded, HEAD_DIM / 2), of rope's angles
-    sin: torch.Tensor
-    guidance: torch.Tensor  # ()
-    dt: torch.Tensor  # ()
-    adaln: torch.Tensor  # (depth, 6, dim)
-    last_adaln: torch.Tensor  # (2, dim): scale and shift
-
-
-Tables = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""A solver step's dt, AdaLN vectors and last norm's: see StepInputs."""
 
 
 class Sampler:
@@ -102,6 +82,8 @@ class Sampler:
             if behind and dtype.itemsize == 2
             else None
         )
+        self.batches = Batches(self._graphs) if self._graphs and self._cuda and self._cuda.packs else None
+        """Where several chunks go in one forward."""
 
     @classmethod
     def loading(
@@ -163,6 +145,8 @@ class Sampler:
         frames = len(noise)
         inputs = self._step_inputs(reference, tokens, noise, guidance)
         schedule = yield from self._schedule(steps)
+        if self.batches:
+            return (yield from self.batches.solve(Waiting(inputs, frames, schedule)))
         previous_step = None
         for dt, adaln, last_adaln in schedule:
             inputs = inputs._replace(dt=dt, adaln=adaln, last_adaln=last_adaln)

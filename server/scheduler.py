@@ -2,7 +2,7 @@
 
 Work is a generator with yield points (a solver step or part of one). It is advanced in slots; between two the loop goes
 round, so that whoever arrived meanwhile is considered too. Listeners go before background tasks, the one whose sound
-runs out first before the others.
+runs out first before the others; with `rounds` each of them once before any of them again.
 """
 
 import asyncio
@@ -82,8 +82,12 @@ class BackgroundTask:
 class Scheduler:
     """One slot at a time, to the lowest priority among those who ask; equal ones in order of asking."""
 
-    def __init__(self, stats: Stats) -> None:
-        self._stats = stats
+    def __init__(self, stats: Stats, rounds: bool = False) -> None:
+        """`rounds`: where a slot mostly finds a device busy with everybody's work, as a batch: all prepare theirs, and
+        pass the slot on at each yield point."""
+        self._stats, self._rounds = stats, rounds
+        self._had: set[int] = set()
+        """ids of those who have had their slot of this round."""
         self._asking: dict[asyncio.Future[None], PlaybackDeadline | BackgroundTask] = {}
         self._busy = False
         self._background_from = 0.0
@@ -99,7 +103,7 @@ class Scheduler:
                 began = time.perf_counter()
                 try:
                     item = next(generator)
-                    while item is None and time.perf_counter() - began < enough:
+                    while item is None and time.perf_counter() - began < enough and not (self._rounds and self._asking):
                         item = next(generator)
                 except StopIteration:
                     return
@@ -161,4 +165,13 @@ class Scheduler:
         if asyncio.get_running_loop().time() >= self._background_from:
             now = time.time()
             due = [future for future, who in asking.items() if isinstance(who, BackgroundTask) and who.due <= now]
-        return min(due or asking, key=lambda future: asking[future].priority, default=None)
+        chosen = min(due or asking, key=lambda future: self._place(asking[future]), default=None)
+        if chosen and self._rounds:
+            if id(asking[chosen]) in self._had:
+                self._had.clear()
+            self._had.add(id(asking[chosen]))
+        return chosen
+
+    def _place(self, who: PlaybackDeadline | BackgroundTask) -> tuple[int, bool, float]:
+        kind, when = who.priority
+        return kind, id(who) in self._had, when

@@ -1,6 +1,9 @@
 """The ways that only a CUDA device takes, on the processor: types, shapes, copies and turns, not speed."""
 
+import asyncio
 import logging
+import random
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -8,17 +11,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import held, small_checkpoint
-from cuda_on_cpu import play_cuda
-from test_parity import Case, in_turns
+from cuda_on_cpu import Event, play_cuda
+from test_parity import REFERENCE, Case, in_turns
 
 import tts_core
 from bench.engine import REFERENCE_FRAMES, Contest
-from bench.engine_variants.rows import Asked, RowsSampler
-from engine import checkpoint, cuda_half, device
+from bench.engine_variants.subject import Asked
+from bench.engine_ways import solved, solved_in_turns
+from engine import batches, checkpoint, cuda_half, device
 from engine import sampler as sampler_of_engine
 from engine.arch import Arch
 from engine.sampler import Sampler
+from engine.step_inputs import StepInputs
 from engine.stepping import run_to_end
+from server.scheduler import PlaybackDeadline, Scheduler
+from server.stats import Stats
 from speech.request import Speech
 
 COMPILED = cuda_half.compiled
@@ -180,14 +187,145 @@ def test_the_bench_compares_mels_of_the_same_noise(tmp_path: Path, monkeypatch: 
         assert torch.cosine_similarity(mel, expected, dim=0) >= 0.9995
 
 
-@pytest.mark.parametrize("packs", [True, False])
+LISTENERS = [(130, 2, 2.0), (160, 2, 2.0), (81, 2, 2.0), (96, 2, 0.0), (96, 2, 2.0), (75, 3, 2.0), (64, 2, 2.0)]
+LISTENERS += [(64, 2, 2.0)] * 4
+"""Frames, steps, guidance."""
+
+
+def listeners(case: Case) -> list[Asked]:
+    return [
+        Asked(case.reference, case.ids[: 57 - i], case.noise[:frames] * (1 + i / 10), steps, guidance)
+        for i, (frames, steps, guidance) in enumerate(LISTENERS)
+    ]
+
+
+def like(mel: torch.Tensor, expected: torch.Tensor) -> float:
+    return float(torch.cosine_similarity(mel[REFERENCE:].flatten(), expected[REFERENCE:].flatten(), dim=0))
+
+
+@pytest.mark.parametrize("name", ["v1", "qk_norm"])
 @torch.inference_mode()
-def test_several_speeches_in_one_forward_are_each_of_them_alone(packs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the bench tries: one is padded to the other."""
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8 if packs else 7, 0))
-    cases = [Case("v1", "char", frames, 3) for frames in (130, 190)]
-    asked = [Asked(case.reference, case.ids, case.noise, 2.0) for case in cases]
-    sampler = RowsSampler(cases[0]._arch, held(cases[0]._weights), torch.device("cpu"), torch.float16)
-    solve = sampler.solving(sampler.rows(asked[::-1]), 3)
-    for case, mel in zip(cases, solve(sampler.rows(asked)), strict=True):
-        assert case.likeness(mel[: len(case.noise)]) >= 0.9995
+def test_listeners_by_turns_are_made_together_and_each_is_what_it_is_alone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every length among several, one with three steps and one without guidance: those go apart."""
+    case = Case(name, "char", 160, 3)
+    plain, half = plain_sampler(case, monkeypatch), case.sampler(torch.float16)
+    asked = listeners(case)
+    together, lengths = batches_of(monkeypatch)
+    monkeypatch.setattr(Event, "in_vain", 20)  # all have come before the first is made
+    mels = solved_in_turns(half, asked)
+    assert [sorted(one) for one in together] == [
+        [130],  # at once, of whoever comes first
+        [64, 64, 64, 64, 64, 81, 96, 160],  # no more than eight
+        [96],
+        [75],
+    ]
+    assert lengths == [160, 1024, 96, 96]
+    for one, mel in zip(asked, mels, strict=True):
+        alone = solved(half, *one)
+        assert like(mel, solved(plain, *one)) >= 0.9999
+        assert float((mel - alone).abs().max()) <= 0.02, f"{len(mel)} frames"
+
+
+def batches_of(monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[int]], list[int]]:
+    """The frames of each batch's chunks and of its forwards, as they come."""
+    together: list[list[int]] = []
+    forwards: list[int] = []
+    steps = batches._steps
+
+    def told(chunks: list[batches.Waiting]) -> Iterator[StepInputs]:
+        for number, inputs in enumerate(steps(chunks)):
+            if not number:
+                together.append([chunk.frames for chunk in chunks])
+                forwards.append(len(inputs.x))
+            yield inputs
+
+    monkeypatch.setattr(batches, "_steps", told)
+    return together, forwards
+
+
+@pytest.mark.parametrize("seed", range(4))
+@torch.inference_mode()
+def test_who_comes_and_leaves_at_any_time_changes_nobodys_speech(seed: int) -> None:
+    draw = random.Random(seed)
+    case = Case("v1", "char", 160, 3)
+    sampler = case.sampler(torch.float16)
+    asked = listeners(case)
+    coming, leaving = list(range(len(asked))), set(draw.sample(range(len(asked)), 5))
+    draw.shuffle(coming)
+    here: dict[int, Generator[None, None, torch.Tensor]] = {}
+    mels: dict[int, torch.Tensor] = {}
+    while coming or here:
+        if coming and draw.random() < 0.3:
+            number = coming.pop()
+            here[number] = sampler.solve(*asked[number])
+        for number in draw.sample(list(here), len(here)):
+            if number in leaving and draw.random() < 0.05:
+                here.pop(number).close()
+                continue
+            try:
+                next(here[number])
+            except StopIteration as end:
+                mels[number] = end.value.clone()
+                del here[number]
+    assert mels.keys() >= set(range(len(asked))) - leaving
+    for number, mel in mels.items():
+        assert like(mel, solved(sampler, *asked[number])) >= 0.9999
+
+
+@torch.inference_mode()
+def test_a_batch_that_breaks_breaks_its_own_speeches_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever's turn it was."""
+    case = Case("v1", "char", 160, 3)
+    sampler = case.sampler(torch.float16)
+    asked = listeners(case)[:6]
+    assert sampler.batches
+    step = sampler.batches._step
+
+    def breaking(*inputs: torch.Tensor) -> None:
+        if len(inputs[0]) == 512:  # of the joined ones
+            raise torch.OutOfMemoryError("no memory left")
+        step(*inputs)
+
+    monkeypatch.setattr(sampler.batches, "_step", breaking)
+    running = {number: sampler.solve(*one) for number, one in enumerate(asked)}
+    ends: dict[int, object] = {}
+    while running:
+        for number, solving in list(running.items()):
+            try:
+                next(solving)
+            except StopIteration as end:
+                ends[number] = end.value.shape[0]
+                del running[number]
+            except torch.OutOfMemoryError as error:
+                ends[number] = str(error)
+                del running[number]
+    assert ends == {0: 130, 1: "no memory left", 2: "no memory left", 3: 96, 4: "no memory left", 5: 75}
+
+
+def test_listeners_of_a_server_are_made_together_and_hear_what_they_hear_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their requests, the scheduler's rounds and the engine's batches in one event loop."""
+    folder = small_checkpoint(tmp_path / "small")
+    monkeypatch.setattr(device, "choose", lambda on: device.Device(torch.device("cpu"), torch.float16, "played"))
+    texts = [f"Number {number}, said aloud." for number in range(5)]
+    tts = tts_core.TTS(folder)
+    alone = [np.concatenate(list(tts.samples(tts.plan(Speech(text, seed=1, steps=2))))) for text in texts]
+    together, _ = batches_of(monkeypatch)
+    monkeypatch.setattr(Event, "in_vain", 40)
+    scheduler = Scheduler(Stats(), rounds=tts.batches)
+
+    async def heard(text: str) -> np.ndarray:
+        who = PlaybackDeadline()
+        plan = await scheduler.result(tts.planning(Speech(text, seed=1, steps=2)), who)
+        return np.concatenate([part async for part in scheduler.drive(tts.speak(plan), who) if part is not None])
+
+    async def everybody() -> list[np.ndarray]:
+        return await asyncio.gather(*map(heard, texts))
+
+    assert tts.batches
+    for sound, expected in zip(asyncio.run(everybody()), alone, strict=True):
+        assert len(sound) == len(expected) and np.corrcoef(sound, expected)[0, 1] >= 0.999
+    assert len(together[0]) == 1 and max(map(len, together)) >= 4, together

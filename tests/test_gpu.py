@@ -60,12 +60,30 @@ def test_one_graph_serves_two_speeches_in_turns_and_one_who_leaves(
     assert not caplog.messages, "a graph could not be captured"
 
 
+@pytest.mark.parametrize("dtype", LIKENESS)
+@pytest.mark.parametrize("name", ["v1", "v0", "qk_norm"])
+@torch.inference_mode()
+def test_many_speeches_by_turns_are_each_upstreams(
+    name: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In half precision several of them go in one forward, next to one that leaves."""
+    caplog.set_level(logging.WARNING, "engine.cuda_graphs")
+    cases = [Case(name, "char", frames, 7) for frames in (163, 190, 96, 64, 300, 416, 130, 75, 500, 81, 224, 240)]
+    sampler = cases[0].sampler(dtype, "cuda")
+    left = cases[3].solving(sampler)
+    next(left), next(left)
+    likeness = in_turns(sampler, cases)
+    left.close()
+    assert min(likeness) >= LIKENESS[dtype], likeness
+    assert not caplog.messages, "a graph could not be captured"
+
+
 @torch.inference_mode()
 def test_a_replay_is_what_the_step_itself_computes() -> None:
     case = Case("v1", "char", 300, 7)
     sampler = case.sampler(torch.float16, "cuda")
     replayed = run_to_end(case.solving(sampler))
-    sampler._graphs = None
+    sampler.batches = sampler._graphs = None
     np.testing.assert_allclose(replayed.cpu(), run_to_end(case.solving(sampler)).cpu(), atol=2e-2)
 
 
@@ -124,6 +142,28 @@ def test_packed_attention_reads_only_what_is_there(dtype: torch.dtype) -> None:
     expected = torch.nn.functional.scaled_dot_product_attention(qs, ks, vs, there, scale=1.0).transpose(1, 2)
     found = packed_attention(q, k, v, starts, lengths).float()
     torch.testing.assert_close(found, expected, atol=2e-2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_packed_attention_keeps_rows_of_every_length_apart(dtype: torch.dtype) -> None:
+    """Some of them empty, as joined chunks have them; each is what it is alone, and every frame is written."""
+    if torch.cuda.get_device_capability()[0] < 8:
+        pytest.skip("needs compute capability 8")
+    qkv = torch.randn(1, 512, 3, 4, 64, device="cuda", dtype=dtype)
+    sizes, there = [96, 224, 64, 0, 0, 128], [70, 200, 49, 0, 0, 128]
+    starts, lengths = (
+        torch.tensor(of, dtype=torch.int32, device="cuda") for of in (np.cumsum([0, *sizes]).tolist(), there)
+    )
+    whole_q, whole_k, whole_v = qkv.unbind(2)
+    found = packed_attention(whole_q, whole_k, whole_v, starts, lengths)
+    at = 0
+    for size, count in zip(sizes, there, strict=True):
+        q, k, v = (one.float().transpose(1, 2) for one in qkv[:, at : at + size].unbind(2))
+        if size:
+            alone = torch.nn.functional.scaled_dot_product_attention(q, k[:, :, :count], v[:, :, :count], scale=1.0)
+            expected = alone.transpose(1, 2)
+            torch.testing.assert_close(found[:, at : at + size].float(), expected, atol=2e-2, rtol=2e-2)
+        at += size
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

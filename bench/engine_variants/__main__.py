@@ -1,8 +1,8 @@
-"""How the engine does on a GPU, what it could do otherwise there and what that would bring. A line of JSON for each
-figure, appended to a file when it is known: who cuts it short loses the rest alone.
+"""How the engine does on a GPU, and where its time goes there. A line of JSON for each figure, appended to a file when
+it is known: who cuts it short loses the rest alone.
 
 Try: python -m bench.engine_variants                      (a GPU, a minute; F5TTS_v1_Base's shape, random weights)
-     python -m bench.engine_variants variants batches     (these stages alone)
+     python -m bench.engine_variants sizes batches        (these stages alone)
      python -m bench.engine_variants --model models/tiny --device cpu    (a dry run, whose times mean nothing)
 """
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 
 from bench.engine_variants.around import costs, listeners
-from bench.engine_variants.solving import batches, profile, variants
+from bench.engine_variants.solving import batches, profile, sizes
 from bench.engine_variants.subject import Figures, Subject, Tasks
 from bench.engine_ways import base_folder
 from engine import device
@@ -28,7 +28,7 @@ STAGES: dict[str, Callable[[Subject], Tasks]] = {
     "listeners": listeners,
     "costs": costs,
     "profile": profile,
-    "variants": variants,
+    "sizes": sizes,
     "batches": batches,
 }
 """The most wanted first."""

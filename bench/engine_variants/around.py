@@ -58,7 +58,7 @@ def costs(on: Subject) -> Tasks:
         "noise drawn on the host": lambda: torch.randn(frames, audio.MEL_BANDS),
         "noise sent to the device": lambda: host.to(on.place),
         "text, one pass of it without a graph": lambda: on.sampler._text(asked.tokens, frames, False),
-        "all that steps read": lambda: on.sampler._step_inputs(*asked),
+        "all that steps read": lambda: on.sampler._step_inputs(*asked[:3], asked.guidance),
         "vocoder": lambda: tts._vocoder.samples(drawn[REFERENCE_FRAMES:]),
         "mel to the host": lambda: drawn.cpu(),
     }

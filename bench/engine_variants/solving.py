@@ -1,5 +1,4 @@
-"""One speech as the sampler solves it and with all steps one graph, several speeches in one forward, and where the time
-of the sampler's own steps goes."""
+"""One speech as the sampler solves it, several in one forward, and where the time of the sampler's own steps goes."""
 
 import time
 from collections.abc import Callable
@@ -7,65 +6,51 @@ from functools import partial
 
 import torch
 
-from bench.engine_variants.rows import Asked
-from bench.engine_variants.subject import Figures, Subject, Tasks, likeness
-from bench.engine_ways import flops, profiled, solved
+from bench.engine_variants.subject import Asked, Figures, Subject, Tasks, likeness
+from bench.engine_ways import flops, profiled, solved, solved_in_turns
 
 SIZES = [(1000, 7), (2000, 7), (1000, 16)]
 """Frames and steps."""
 DRY_SIZE = 320, 3
-BATCHES = [(416, 1), (416, 4), (416, 16), (800, 1), (800, 4)]
-"""Frames of the longest, each next one is a little shorter; and how many."""
+BATCHES = [(416, 1), (416, 4), (416, 9), (416, 33), (800, 1), (800, 5)]
+"""Frames of the longest, each next one is a little shorter; and how many. The first goes alone."""
 
 
-def variants(on: Subject) -> Tasks:
+def sizes(on: Subject) -> Tasks:
     for frames, steps in SIZES if on.cuda else [DRY_SIZE]:
-        asked = on.asked(frames)
-        expected = solved(on.exact, *asked[:3], steps, asked.guidance)
-        size = f"{frames} frames, {steps} steps"
-        own = partial(solved, on.sampler, *asked[:3], steps, asked.guidance)
-        yield f"{size}: the sampler itself", partial(_timed, on, own, expected, steps)
-        yield f"{size}: one graph of all steps", partial(_one_graph, on, asked, expected, steps)
+        asked = on.asked(frames, steps)
+        expected = solved(on.exact, *asked)
+        yield (
+            f"{frames} frames, {steps} steps",
+            partial(_timed, on, partial(solved, on.sampler, *asked), expected, asked),
+        )
 
 
-def _timed(on: Subject, once: Callable[[], torch.Tensor], expected: torch.Tensor, steps: int) -> Figures:
+def _timed(on: Subject, once: Callable[[], torch.Tensor], expected: torch.Tensor, asked: Asked) -> Figures:
     began = time.perf_counter()
     mel = once()[: len(expected)].float().clone()
     first = round(1000 * (time.perf_counter() - began), 1)
     took = on.milliseconds(once)
-    work = flops(on.loaded.arch, len(expected), 2 if on.loaded.cfg_strength else 1) * steps
+    work = flops(on.loaded.arch, len(expected), 2 if asked.guidance else 1) * asked.steps
     peak = round(1000 * work / took / on.peak, 3)
     return {"ms": took, "of matmul peak": peak, "cosine": likeness(mel, expected), "first ms": first}
 
 
-def _one_graph(on: Subject, asked: Asked, expected: torch.Tensor, steps: int) -> Figures:
-    rows, began = on.rows.rows([asked]), time.perf_counter()
-    solve = on.rows.solving(rows, steps)
-    captured = round(1000 * (time.perf_counter() - began), 1)
-    figures = _timed(on, lambda: solve(on.rows.rows([asked]))[0], expected, steps)
-    return figures | {"steps alone ms": on.milliseconds(lambda: solve(rows)), "capture ms": captured}
-
-
 def batches(on: Subject) -> Tasks:
-    """Chunks of several listeners in one forward, beside each of them alone."""
+    """Chunks of several listeners who come at once, beside each of them alone."""
     for frames, many in BATCHES if on.cuda else [(DRY_SIZE[0], 1), (DRY_SIZE[0], 2)]:
         yield f"{many} of {frames} frames", partial(_batch, on, frames, many)
 
 
 def _batch(on: Subject, frames: int, many: int) -> Figures:
-    steps = 7 if on.cuda else DRY_SIZE[1]
-    asked = [on.asked(frames - 3 * number) for number in range(many)]
-    rows = on.rows.rows(asked)
-    solve = on.rows.solving(rows, steps)
-    mels = solve(on.rows.rows(asked)).clone()
-    took = on.milliseconds(lambda: solve(rows))
+    asked = [on.asked(frames - 3 * number, 7 if on.cuda else DRY_SIZE[1]) for number in range(many)]
+    mels = solved_in_turns(on.sampler, asked)
+    took = on.milliseconds(lambda: solved_in_turns(on.sampler, asked))
     alike, differences = [], []
     for number in {0, many - 1}:
-        one = asked[number]
-        expected = solved(on.sampler, *one[:3], steps, one.guidance)
-        mel = mels[number, : len(expected)]
-        alike.append(likeness(mel, expected))
-        differences.append(float((mel - expected).abs().max()))
+        expected = solved(on.sampler, *asked[number])
+        alike.append(likeness(mels[number], expected))
+        differences.append(float((mels[number] - expected).abs().max()))
     return {
         "ms": took,
         "ms each": round(took / many, 2),
@@ -81,7 +66,7 @@ def profile(on: Subject) -> Tasks:
 def _longest(on: Subject) -> Figures:
     """What takes most of the device's time: milliseconds and calls."""
     asked = on.asked(SIZES[0][0] if on.cuda else DRY_SIZE[0])
-    work = partial(solved, on.sampler, *asked[:3], 7, asked.guidance)
+    work = partial(solved, on.sampler, *asked)
     work()  # captures
     time_of = "self_device_time_total" if on.cuda else "self_cpu_time_total"
     events = sorted(profiled(work), key=lambda event: -getattr(event, time_of))[:20]

@@ -4,11 +4,10 @@ import statistics
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from bench.engine_variants.rows import Asked, RowsSampler
 from bench.engine_ways import matmul_peak, seconds_of
 from engine import checkpoint
 from engine.checkpoint import read_weights
@@ -21,6 +20,16 @@ ROUNDS = 5
 Figures = dict[str, Any]
 Tasks = Iterator[tuple[str, Callable[[], Figures]]]
 """Names of rows, each with what measures it."""
+
+
+class Asked(NamedTuple):
+    """One speech, as Sampler.solve takes it."""
+
+    reference: torch.Tensor
+    tokens: torch.Tensor
+    noise: torch.Tensor
+    steps: int
+    guidance: float
 
 
 class Subject:
@@ -45,20 +54,20 @@ class Subject:
         return Sampler(self.loaded.arch, self._read, self.place, torch.float32)
 
     @cached_property
-    def rows(self) -> RowsSampler:
-        return RowsSampler(self.loaded.arch, self._read, self.place, self.dtype)
-
-    @cached_property
     def peak(self) -> float:
         return matmul_peak(self.place, self.dtype)
 
-    def asked(self, frames: int) -> Asked:
+    def asked(self, frames: int, steps: int = 7) -> Asked:
         draw = torch.Generator().manual_seed(frames)
         reference = torch.randn(REFERENCE_FRAMES, audio.MEL_BANDS, generator=draw) * 2 - 5
         tokens = torch.randint(1, len(self.loaded.vocab), (frames - 1,), generator=draw)
         noise = torch.randn(frames, audio.MEL_BANDS, generator=draw)
         return Asked(
-            reference.to(self.place), tokens.to(self.place), noise.to(self.place), float(self.loaded.cfg_strength)
+            reference.to(self.place),
+            tokens.to(self.place),
+            noise.to(self.place),
+            steps,
+            float(self.loaded.cfg_strength),
         )
 
     def milliseconds(self, work: Callable[[], object]) -> float:

@@ -74,6 +74,8 @@ class Plan:
 class TTS:
     """No model, two voices."""
 
+    batches = False
+
     def __init__(
         self, model: str | Path = EMBEDDED_MODEL, voices: Path = VOICES, on: str = "auto", normalize: bool = True
     ):
