@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from engine import source_filter
 from engine.mel import log_mel
 from engine.symbols import SILENCE, VOCABULARY
 from speech.request import Speech
-from train import align, corpus, kokoro, vocoder
+from train import align, corpus, export, kokoro, loop, vocoder
 
 needs_words = pytest.mark.skipif(
     not all(Path("/usr", p).exists() for p in ("share/dict/american-english", "share/hunspell/vi_VN.dic")),
@@ -98,6 +99,34 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus: Path, tmp_p
     assert first["step"] == second["step"] == 60, errors.decode()
     for name, weights in first["ema"].items():
         torch.testing.assert_close(second["ema"][name], weights, atol=1e-5, rtol=1e-4)
+
+
+def test_the_best_that_was_watched_is_exported_and_some_weights_learn_slowly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long run once forgot in its second half what it had learned. A killed one still knows what was best."""
+    monkeypatch.setattr(loop, "PRINT_SECONDS", -1)
+    path = tmp_path / "flow.pt"
+    assert export.best(path) == path
+
+    def run(steps: int, watched: list[float]) -> torch.optim.Optimizer:
+        model = torch.nn.Linear(2, 1)
+        groups: list[dict[str, Any]] = [{"params": [model.weight]}, {"params": [model.bias], "share": 0.1}]
+        optim = torch.optim.AdamW(groups, lr=0.1)
+        what = loop.Trained("flow", path, model, [optim])
+        told = iter(watched)
+        loop.run(
+            what, lambda draw: (torch.ones(4, 2),), lambda batch, _: model(*batch).square().mean(), 1, 0.1, 1, steps,
+            lambda: next(told),
+        )  # fmt: skip
+        return optim
+
+    run(4, [3.0, 1.0, 2.0, 5.0])
+    optim = run(6, [1.5, 4.0])
+    saved = torch.load(export.best(path), weights_only=False)
+    assert (saved["step"], saved["best"], loop.read(path)["step"]) == (2, 1.0, 6)  # type: ignore[index]
+    most, least = (group["lr"] for group in optim.param_groups)
+    assert least == pytest.approx(0.1 * most)
 
 
 def test_a_teachers_frames_are_the_length_of_its_speech() -> None:

@@ -42,11 +42,15 @@ def half(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
+def best(path: Path) -> Path:
+    """The best checkpoint that was watched, where one was: the last may have lost what it had learned."""
+    watched = path.with_suffix(".best.pt")
+    return watched if watched.exists() else path
+
+
 def model(build: Path, data: Path, out: Path, duration_steps: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    # The best that was watched, where one was: the last may have lost what it had learned.
-    best = build / "flow.best.pt"
-    saved = torch.load(best if best.exists() else build / "flow.pt", weights_only=False, map_location="cpu")
+    saved = torch.load(best(build / "flow.pt"), weights_only=False, map_location="cpu")
     save_file({f"ema_model.transformer.{k}": v for k, v in half(saved["ema"]).items()}, out / "model.safetensors")
     (out / "vocab.txt").write_text("".join(f"{token}\n" for token in reader.VOCABULARY), encoding="utf-8")
     if not (build / "durations.safetensors").exists():
