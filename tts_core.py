@@ -22,7 +22,7 @@ from engine.fallback import Fp32Fallback
 from engine.joins import WaveMaker, joined_waves
 from engine.plan import Plan, Voice
 from engine.sampler import Sampler
-from engine.stepping import Result, run_to_end, to_host
+from engine.stepping import Result, run_to_end, to_device, to_host
 from engine.tokenizers import CharTokenizer, Chunk, PhonemeTokenizer, Tokenizer
 from engine.vocoder import Vocoder
 from engine.voices import MIN_REFERENCE_SECONDS, References, Voices
@@ -233,15 +233,16 @@ class TTS:
     @torch.inference_mode()
     def _spoken(self, plan: Plan, chunk: Chunk, generator: torch.Generator) -> Generator[None, None, np.ndarray]:
         noise = torch.randn(chunk.frames, audio.MEL_BANDS, generator=generator) * self._temperature
-        noise = noise.to(self.device.place)
-        tokens = chunk.tokens.to(self.device.place)
+        noise = to_device(noise, self.device.place)
+        tokens = to_device(chunk.tokens, self.device.place)
         reference = plan.voice.mel
         sampler = self._sampler
         while True:
             solving = sampler.solve(reference, tokens, noise, plan.steps, plan.cfg_strength)
             mel = yield from self._following(solving)
-            samples = yield from to_host(self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain)
-            if bool(mel.isfinite().all()):
+            samples = self._vocoder.samples(mel[len(reference) :]) * plan.voice.gain
+            samples, finite = yield from to_host(samples, mel.isfinite().all())
+            if finite:
                 spoken: np.ndarray = samples.numpy()
                 return spoken
             if self._fallback is None or sampler is not self._sampler:

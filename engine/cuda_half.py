@@ -67,9 +67,11 @@ class CudaHalf:
         return out
 
     def positions(self, x: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
-        """x and the result (count, padded, dim)"""
+        """x and the result (count, padded, dim). What is not there is zero, and not multiplied by it: a chunk that
+        overflows would take its neighbour along."""
+        beyond = (frame_mask == 0)[..., None]
         for product, bias in self._bands:
-            x = F.mish(banded_conv(x * frame_mask[..., None], product, bias))
+            x = F.mish(banded_conv(x.masked_fill(beyond, 0), product, bias))
         return x
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TIME_FREQUENCIES, Arch
 from engine.attention import apply_rope, packed_attention, plain_attention
-from engine.batches import Batches, Waiting
+from engine.batches import Batches, Waiting, most_frames
 from engine.blocks import Block, is_adaln, read_block
 from engine.cpu_threads import one_thread
 from engine.cuda_graphs import Graphs
@@ -82,7 +82,9 @@ class Sampler:
             if behind and dtype.itemsize == 2
             else None
         )
-        self.batches = Batches(self._graphs) if self._graphs and self._cuda and self._cuda.packs else None
+        self.batches = (
+            Batches(self._graphs, most_frames(device)) if self._graphs and self._cuda and self._cuda.packs else None
+        )
         """Where several chunks go in one forward."""
 
     @classmethod

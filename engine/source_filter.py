@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from engine.istft import istft
+from engine.stepping import to_device
 from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS, SAMPLE_RATE
 
 BINS = FFT_SAMPLES // 2 + 1
@@ -166,11 +168,7 @@ def settled(harmonic: torch.Tensor, rest: torch.Tensor, drawn: torch.Tensor) -> 
 
 def wave(spectrum: torch.Tensor) -> torch.Tensor:
     """(…, frames, BINS) → (…, (frames − 1) · 256)."""
-    window = _window(spectrum.device)
-    samples: torch.Tensor = torch.istft(
-        spectrum.transpose(-1, -2), FFT_SAMPLES, HOP_SAMPLES, window=window, center=True
-    )
-    return samples
+    return istft(spectrum.transpose(-1, -2), _window(spectrum.device))
 
 
 def samples_of(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
@@ -183,4 +181,4 @@ def samples_of(out: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
     phase = phase_of(f0.cpu() if f0.device.type == "mps" else f0).float().to(f0.device)
     harmonic = harmonic_spectrum(parts, source_spectrum(pulses(f0, phase)))
     drawn = torch.rand(parts.rest.shape, generator=torch.Generator().manual_seed(NOISE_SEED)) * (2 * math.pi)
-    return wave(settled(harmonic, parts.rest, drawn.to(parts.rest.device)))
+    return wave(settled(harmonic, parts.rest, to_device(drawn, parts.rest.device)))

@@ -8,6 +8,7 @@ import torch
 
 from engine.arch import POSITION_KERNEL
 from engine.device import round_up_frames
+from engine.stepping import to_device
 
 Tables = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """A solver step's dt, AdaLN vectors and last norm's: see StepInputs."""
@@ -36,8 +37,9 @@ class StepInputs(NamedTuple):
 
 
 def room(frames: int) -> int:
-    """What a chunk takes among joined ones: behind it the position convolutions find silence, as at an end."""
-    return round_up_frames(frames + POSITION_KERNEL // 2)
+    """What a chunk takes among joined ones: behind it the position convolutions find silence, as at an end. A frame
+    more than their reach, so that their products, of whole bands, read no other chunk (cuda_half.py)."""
+    return round_up_frames(frames + POSITION_KERNEL // 2 + 1)
 
 
 def joined(chunks: Sequence[StepInputs], frames: Sequence[int]) -> tuple[StepInputs, list[int]]:
@@ -61,7 +63,7 @@ def joined(chunks: Sequence[StepInputs], frames: Sequence[int]) -> tuple[StepInp
     pass_starts = [*begins, *[used] * (empty + 1)]
     pass_lengths = [*frames, *[0] * empty, padded - used]
     starts = [number * padded + start for number in range(passes) for start in pass_starts] + [passes * padded]
-    both = torch.tensor([*starts, *pass_lengths * passes], dtype=torch.int32).to(place)
+    both = to_device(torch.tensor([*starts, *pass_lengths * passes], dtype=torch.int32), place)
     guidance = [chunk.guidance.expand(size, 1) for chunk, size in zip(chunks, rooms, strict=True)]
     whole = chunks[0]._replace(
         x=laid([chunk.x for chunk in chunks]),

@@ -29,12 +29,19 @@ def wait_for_event(event: torch.cuda.Event | None) -> Generator[None, None, None
         yield
 
 
-def to_host(values: torch.Tensor) -> Generator[None, None, torch.Tensor]:
+def to_device(values: torch.Tensor, place: torch.device) -> torch.Tensor:
+    """The host's values there. A CUDA device copies when it comes to it; from memory that is not pinned it would be
+    waited for."""
+    return values.pin_memory().to(place, non_blocking=True) if works_behind(place) else values.to(place)
+
+
+def to_host(*made: torch.Tensor) -> Generator[None, None, list[torch.Tensor]]:
     """The same on the host. Yields until a CUDA device has made them."""
-    if not works_behind(values.device):
-        return values.cpu()
-    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-    host.copy_(values, non_blocking=True)
+    if not works_behind(made[0].device):
+        return [values.cpu() for values in made]
+    host = [torch.empty(values.shape, dtype=values.dtype, pin_memory=True) for values in made]
+    for there, values in zip(host, made, strict=True):
+        there.copy_(values, non_blocking=True)
     copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record()
     yield from wait_for_event(copied)

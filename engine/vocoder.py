@@ -15,6 +15,7 @@ import yaml
 
 from engine import source_filter
 from engine.device import round_up_frames
+from engine.istft import istft
 from engine.linear import linear, linear_gelu, packed
 from engine.weights import ModelUnavailable, Shape, check_tensors, read_tensors
 from speech.audio import FFT_SAMPLES, HOP_SAMPLES, MEL_BANDS
@@ -60,7 +61,7 @@ class Vocoder:
             return source_filter.samples_of(out, mel)
         magnitude, phase = out.t().chunk(2)
         spectrum = torch.polar(magnitude.exp().clamp(max=MAX_MAGNITUDE), phase)
-        return torch.istft(spectrum, FFT_SAMPLES, HOP_SAMPLES, window=self._window, center=True)
+        return istft(spectrum, self._window)
 
     def head(self, mel: torch.Tensor) -> torch.Tensor:
         """(frames, 100) → (frames, numbers of its head)."""

@@ -7,6 +7,7 @@ runs out first before the others; with `rounds` each of them once before any of 
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,8 +87,8 @@ class Scheduler:
         """`rounds`: where a slot mostly finds a device busy with everybody's work, as a batch: all prepare theirs, and
         pass the slot on at each yield point."""
         self._stats, self._rounds = stats, rounds
-        self._had: set[int] = set()
-        """ids of those who have had their slot of this round."""
+        self._had: weakref.WeakSet[PlaybackDeadline] = weakref.WeakSet()
+        """Who has had a slot of this round: listeners alone, background tasks go by when they are due."""
         self._asking: dict[asyncio.Future[None], PlaybackDeadline | BackgroundTask] = {}
         self._busy = False
         self._background_from = 0.0
@@ -98,12 +99,13 @@ class Scheduler:
     ) -> AsyncGenerator[Item | None]:
         """What `generator` yields, advanced slot by slot; None after a slot that ended at a yield point."""
         enough = who.slot_seconds if isinstance(who, BackgroundTask) else SLOT_SECONDS
+        polls = self._rounds and enough <= SLOT_SECONDS
         while True:
             async with self.slot(who):
                 began = time.perf_counter()
                 try:
                     item = next(generator)
-                    while item is None and time.perf_counter() - began < enough and not (self._rounds and self._asking):
+                    while item is None and time.perf_counter() - began < enough and not (polls and self._asking):
                         item = next(generator)
                 except StopIteration:
                     return
@@ -166,12 +168,12 @@ class Scheduler:
             now = time.time()
             due = [future for future, who in asking.items() if isinstance(who, BackgroundTask) and who.due <= now]
         chosen = min(due or asking, key=lambda future: self._place(asking[future]), default=None)
-        if chosen and self._rounds:
-            if id(asking[chosen]) in self._had:
+        if self._rounds and chosen and isinstance(who := asking[chosen], PlaybackDeadline):
+            if who in self._had:
                 self._had.clear()
-            self._had.add(id(asking[chosen]))
+            self._had.add(who)
         return chosen
 
     def _place(self, who: PlaybackDeadline | BackgroundTask) -> tuple[int, bool, float]:
         kind, when = who.priority
-        return kind, id(who) in self._had, when
+        return kind, who in self._had, when

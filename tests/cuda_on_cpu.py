@@ -3,6 +3,7 @@ does it again on the same tensors. It tells of shapes, formats, copies and waiti
 
 import contextlib
 import math
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from engine import cuda_half, sampler, stepping
+from engine import batches, cuda_half, istft, sampler, stepping
+from engine.step_inputs import StepInputs
 
 
 class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -98,15 +100,18 @@ def packed_attention(
     row = torch.searchsorted(starts, frames, right=True) - 1
     there = (row < len(lengths)) & (frames < (starts[:-1] + lengths)[row.clamp(max=len(lengths) - 1)])
     seen = (row[:, None] == row) & there
-    flat_q, flat_k, flat_v = (one.flatten(0, 1).transpose(0, 1) for one in (q, k, v))
+    flat = [one.flatten(0, 1).transpose(0, 1) for one in (q, k, v)]
+    # A mask would not keep what is no number in its row.
+    broken = [~one.isfinite().all(dim=-1).all(dim=0) for one in flat]
+    flat_q, flat_k, flat_v = (one.nan_to_num(0, 0, 0) for one in flat)
     values = F.scaled_dot_product_attention(flat_q, flat_k, flat_v, seen, scale=1.0).transpose(0, 1)
-    values[row == len(lengths)] = math.nan
-    return values.reshape(q.shape)
+    no_number = (row == len(lengths)) | broken[0] | (seen & (broken[1] | broken[2])).any(dim=1)
+    return values.masked_fill(no_number[:, None, None], math.nan).reshape(q.shape)
 
 
 def play_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is made from now on takes the processor for a device that works behind."""
-    for room in (sampler, stepping):
+    for room in (istft, sampler, stepping):
         monkeypatch.setattr(room, "works_behind", lambda place: True)
     played = {
         "graph_pool_handle": lambda: None,
@@ -117,10 +122,29 @@ def play_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
         "graph": _capture,
         "Event": Event,
         "get_device_capability": lambda device: (8, 0),
+        "get_device_properties": lambda device: types.SimpleNamespace(multi_processor_count=132),
     }
     for name, one in played.items():
         monkeypatch.setattr(torch.cuda, name, one)
     monkeypatch.setattr(cuda_half, "compiled", lambda name, dtype: KERNELS[name])
     monkeypatch.setattr(sampler, "packed_attention", packed_attention)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda values: values)
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False, **how: empty(*shape, **how))
+
+
+def batches_of(monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[int]], list[int]]:
+    """The frames of each batch's chunks and of its forwards, as they come."""
+    together: list[list[int]] = []
+    forwards: list[int] = []
+    steps = batches._steps
+
+    def told(chunks: list[batches.Waiting]) -> Iterator[StepInputs]:
+        for number, inputs in enumerate(steps(chunks)):
+            if not number:
+                together.append([chunk.frames for chunk in chunks])
+                forwards.append(len(inputs.x))
+            yield inputs
+
+    monkeypatch.setattr(batches, "_steps", told)
+    return together, forwards

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
@@ -11,18 +12,17 @@ import numpy as np
 import pytest
 import torch
 from conftest import held, small_checkpoint
-from cuda_on_cpu import Event, play_cuda
+from cuda_on_cpu import Event, batches_of, play_cuda
 from test_parity import REFERENCE, Case, in_turns
 
 import tts_core
 from bench.engine import REFERENCE_FRAMES, Contest
 from bench.engine_variants.subject import Asked
 from bench.engine_ways import solved, solved_in_turns
-from engine import batches, checkpoint, cuda_half, device
+from engine import checkpoint, cuda_half, device, istft
 from engine import sampler as sampler_of_engine
 from engine.arch import Arch
 from engine.sampler import Sampler
-from engine.step_inputs import StepInputs
 from engine.stepping import run_to_end
 from server.scheduler import PlaybackDeadline, Scheduler
 from server.stats import Stats
@@ -228,50 +228,61 @@ def test_listeners_by_turns_are_made_together_and_each_is_what_it_is_alone(
         assert float((mel - alone).abs().max()) <= 0.02, f"{len(mel)} frames"
 
 
-def batches_of(monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[int]], list[int]]:
-    """The frames of each batch's chunks and of its forwards, as they come."""
-    together: list[list[int]] = []
-    forwards: list[int] = []
-    steps = batches._steps
-
-    def told(chunks: list[batches.Waiting]) -> Iterator[StepInputs]:
-        for number, inputs in enumerate(steps(chunks)):
-            if not number:
-                together.append([chunk.frames for chunk in chunks])
-                forwards.append(len(inputs.x))
-            yield inputs
-
-    monkeypatch.setattr(batches, "_steps", told)
-    return together, forwards
-
-
-@pytest.mark.parametrize("seed", range(4))
 @torch.inference_mode()
-def test_who_comes_and_leaves_at_any_time_changes_nobodys_speech(seed: int) -> None:
-    draw = random.Random(seed)
+def test_a_speech_that_overflows_takes_none_of_its_batch_along() -> None:
+    """Of lengths whose last band of frames reaches as far as one can."""
+    case = Case("v1", "char", 81, 2)
+    sampler = case.sampler(torch.float16)
+    asked = [Asked(case.reference, case.ids, case.noise * scale, 2, 2.0) for scale in (1, 0.9, math.inf, 1.1, 0.8)]
+    mels = solved_in_turns(sampler, asked)
+    assert not mels[2].isfinite().all()
+    for number in (0, 1, 3, 4):
+        assert float((mels[number] - solved(sampler, *asked[number])).abs().max()) <= 0.02, number
+
+
+def test_overlap_added_is_torchs_istft() -> None:
+    window = torch.hann_window(1024)
+    for shape in ((513, 2), (513, 40), (3, 513, 7)):
+        spectrum = torch.randn(*shape, dtype=torch.complex64)
+        expected = torch.istft(spectrum, 1024, 256, window=window, center=True)
+        torch.testing.assert_close(istft.overlap_added(spectrum, window), expected)
+
+
+@torch.inference_mode()
+def test_who_comes_and_leaves_at_any_time_changes_nobodys_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, _ = batches_of(monkeypatch)
+    monkeypatch.setattr(Event, "in_vain", 15)
     case = Case("v1", "char", 160, 3)
     sampler = case.sampler(torch.float16)
+    assert sampler.batches
     asked = listeners(case)
-    coming, leaving = list(range(len(asked))), set(draw.sample(range(len(asked)), 5))
-    draw.shuffle(coming)
-    here: dict[int, Generator[None, None, torch.Tensor]] = {}
-    mels: dict[int, torch.Tensor] = {}
-    while coming or here:
-        if coming and draw.random() < 0.3:
-            number = coming.pop()
-            here[number] = sampler.solve(*asked[number])
-        for number in draw.sample(list(here), len(here)):
-            if number in leaving and draw.random() < 0.05:
-                here.pop(number).close()
-                continue
-            try:
-                next(here[number])
-            except StopIteration as end:
-                mels[number] = end.value.clone()
-                del here[number]
-    assert mels.keys() >= set(range(len(asked))) - leaving
-    for number, mel in mels.items():
-        assert like(mel, solved(sampler, *asked[number])) >= 0.9999
+    alone = [solved(sampler, *one).clone() for one in asked]
+    left_midway = 0
+    for seed in range(4):
+        draw = random.Random(seed)
+        coming, leaving = draw.sample(range(len(asked)), len(asked)), set(draw.sample(range(len(asked)), 5))
+        here: dict[int, Generator[None, None, torch.Tensor]] = {}
+        mels: dict[int, torch.Tensor] = {}
+        while coming or here:
+            if coming and draw.random() < 0.7:
+                number = coming.pop()
+                here[number] = sampler.solve(*asked[number])
+            for number in draw.sample(list(here), len(here)):
+                company = sampler.batches._under_way
+                if number in leaving and draw.random() < 0.05:
+                    before = sum(chunk.left for chunk in company)
+                    here.pop(number).close()
+                    left_midway += sum(chunk.left for chunk in company) > before and len(company) > 1
+                    continue
+                try:
+                    next(here[number])
+                except StopIteration as end:
+                    mels[number] = end.value.clone()
+                    del here[number]
+        assert mels.keys() >= set(range(len(asked))) - leaving
+        for number, mel in mels.items():
+            assert float((mel - alone[number]).abs().max()) <= 0.02
+    assert max(map(len, together)) > 2 and left_midway, (together, left_midway)
 
 
 @torch.inference_mode()
@@ -291,6 +302,7 @@ def test_a_batch_that_breaks_breaks_its_own_speeches_alone(monkeypatch: pytest.M
     monkeypatch.setattr(sampler.batches, "_step", breaking)
     running = {number: sampler.solve(*one) for number, one in enumerate(asked)}
     ends: dict[int, object] = {}
+    failed = "a batch of 3 chunks failed: no memory left"
     while running:
         for number, solving in list(running.items()):
             try:
@@ -298,10 +310,10 @@ def test_a_batch_that_breaks_breaks_its_own_speeches_alone(monkeypatch: pytest.M
             except StopIteration as end:
                 ends[number] = end.value.shape[0]
                 del running[number]
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
                 ends[number] = str(error)
                 del running[number]
-    assert ends == {0: 130, 1: "no memory left", 2: "no memory left", 3: 96, 4: "no memory left", 5: 75}
+    assert ends == {0: 130, 1: failed, 2: failed, 3: 96, 4: failed, 5: 75}
 
 
 def test_listeners_of_a_server_are_made_together_and_hear_what_they_hear_alone(
@@ -328,4 +340,4 @@ def test_listeners_of_a_server_are_made_together_and_hear_what_they_hear_alone(
     assert tts.batches
     for sound, expected in zip(asyncio.run(everybody()), alone, strict=True):
         assert len(sound) == len(expected) and np.corrcoef(sound, expected)[0, 1] >= 0.999
-    assert len(together[0]) == 1 and max(map(len, together)) >= 4, together
+    assert max(map(len, together)) >= 4, together

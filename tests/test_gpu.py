@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from conftest import held, serving, small_checkpoint
+from cuda_on_cpu import batches_of
 from test_parity import ARCHS, Case, in_turns
 
 import tts_core
@@ -64,17 +65,19 @@ def test_one_graph_serves_two_speeches_in_turns_and_one_who_leaves(
 @pytest.mark.parametrize("name", ["v1", "v0", "qk_norm"])
 @torch.inference_mode()
 def test_many_speeches_by_turns_are_each_upstreams(
-    name: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+    name: str, dtype: torch.dtype, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In half precision several of them go in one forward, next to one that leaves."""
     caplog.set_level(logging.WARNING, "engine.cuda_graphs")
     cases = [Case(name, "char", frames, 7) for frames in (163, 190, 96, 64, 300, 416, 130, 75, 500, 81, 224, 240)]
     sampler = cases[0].sampler(dtype, "cuda")
+    together, _ = batches_of(monkeypatch)
     left = cases[3].solving(sampler)
     next(left), next(left)
     likeness = in_turns(sampler, cases)
     left.close()
     assert min(likeness) >= LIKENESS[dtype], likeness
+    assert not sampler.batches or max(map(len, together)) > 4, together
     assert not caplog.messages, "a graph could not be captured"
 
 
@@ -149,13 +152,16 @@ def test_packed_attention_keeps_rows_of_every_length_apart(dtype: torch.dtype) -
     """Some of them empty, as joined chunks have them; each is what it is alone, and every frame is written."""
     if torch.cuda.get_device_capability()[0] < 8:
         pytest.skip("needs compute capability 8")
-    qkv = torch.randn(1, 512, 3, 4, 64, device="cuda", dtype=dtype)
-    sizes, there = [96, 224, 64, 0, 0, 128], [70, 200, 49, 0, 0, 128]
+    qkv = torch.randn(2, 512, 3, 4, 64, device="cuda", dtype=dtype)
+    sizes, there = [96, 224, 64, 0, 0, 128] * 2, [70, 200, 49, 0, 0, 128] * 2
     starts, lengths = (
         torch.tensor(of, dtype=torch.int32, device="cuda") for of in (np.cumsum([0, *sizes]).tolist(), there)
     )
     whole_q, whole_k, whole_v = qkv.unbind(2)
-    found = packed_attention(whole_q, whole_k, whole_v, starts, lengths)
+    unwritten = torch.full_like(whole_q, torch.nan)
+    del unwritten  # what is not written is no number then
+    found = packed_attention(whole_q, whole_k, whole_v, starts, lengths).flatten(0, 1)[None]
+    qkv = qkv.flatten(0, 1)[None]
     at = 0
     for size, count in zip(sizes, there, strict=True):
         q, k, v = (one.float().transpose(1, 2) for one in qkv[:, at : at + size].unbind(2))
@@ -215,6 +221,19 @@ def test_a_chunk_that_overflows_in_fp16_is_made_again_in_fp32(tmp_path: Path) ->
         tts._sampler = sampler
         heard = np.concatenate(list(tts.samples(plan)))
         assert np.corrcoef(heard, expected)[0, 1] >= 0.999
+
+
+def test_nothing_waits_for_the_device_but_by_turns(tmp_path: Path) -> None:
+    """A copy or a question that waits would hold up all listeners until the device has done what is queued."""
+    tts = tts_core.TTS(small_checkpoint(tmp_path / "small"), on="cuda")
+    plan = tts.plan(Speech("Hello there.", seed=1))
+    expected = np.concatenate(list(tts.samples(plan)))  # captures
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = np.concatenate(list(tts.samples(plan)))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_the_first_request_waits_little_for_its_graph(tmp_path: Path) -> None:

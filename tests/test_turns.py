@@ -5,7 +5,7 @@ import concurrent.futures
 import contextlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
@@ -112,6 +112,65 @@ def test_background_work_that_is_due_has_its_share_beside_endless_listeners_and_
 
     listeners, due, later = asyncio.run(main())
     assert later == 0 and 0.02 < due / (listeners + due) < 0.2, (listeners, due, later)
+
+
+def test_in_rounds_all_listeners_have_as_many_slots_beside_work_that_is_due() -> None:
+    async def main() -> list[int]:
+        model, slots = Scheduler(Stats(), rounds=True), [0] * 6
+
+        def work(number: int) -> Iterator[None]:
+            while max(slots) < 60:
+                slots[number] += 1
+                yield None
+
+        def planning() -> Iterator[None]:
+            while max(slots) < 60:
+                yield None
+
+        listeners = [model.drive(work(number), listener(number)) for number in range(len(slots))]
+        due = model.drive(planning(), BackgroundTask())
+
+        async def go(parts: AsyncIterator[None]) -> None:
+            async for _ in parts:
+                pass
+
+        await asyncio.gather(*map(go, [due, *listeners]))
+        return slots
+
+    slots = asyncio.run(main())
+    assert max(slots) - min(slots) <= 2, slots
+
+
+@pytest.mark.timing
+def test_in_rounds_planning_keeps_its_long_slots() -> None:
+    async def main() -> tuple[int, int]:
+        model, turns, steps = Scheduler(Stats(), rounds=True), 0, 0
+
+        def planning() -> Iterator[None]:
+            nonlocal steps
+            while steps < 100:
+                steps += 1
+                time.sleep(0.001)
+                yield None
+
+        def polling() -> Iterator[None]:
+            while steps < 100:
+                yield None
+
+        async def plan() -> None:
+            nonlocal turns
+            async for _ in model.drive(planning(), BackgroundTask(slot_seconds=0.02)):
+                turns += 1
+
+        async def listen() -> None:
+            async for _ in model.drive(polling(), listener(0)):
+                pass
+
+        await asyncio.gather(listen(), plan())
+        return steps, turns
+
+    steps, turns = asyncio.run(main())
+    assert steps == 100 and turns <= 12, turns
 
 
 def test_a_deadline_is_when_the_sound_runs_out() -> None:
