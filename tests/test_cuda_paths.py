@@ -203,13 +203,10 @@ def like(mel: torch.Tensor, expected: torch.Tensor) -> float:
     return float(torch.cosine_similarity(mel[REFERENCE:].flatten(), expected[REFERENCE:].flatten(), dim=0))
 
 
-@pytest.mark.parametrize("name", ["v1", "qk_norm"])
 @torch.inference_mode()
-def test_listeners_by_turns_are_made_together_and_each_is_what_it_is_alone(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listeners_by_turns_are_made_together_and_each_is_what_it_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every length among several, one with three steps and one without guidance: those go apart."""
-    case = Case(name, "char", 160, 3)
+    case = Case("v1", "char", 160, 3)
     plain, half = plain_sampler(case, monkeypatch), case.sampler(torch.float16)
     asked = listeners(case)
     together, lengths = batches_of(monkeypatch)
@@ -258,7 +255,7 @@ def test_who_comes_and_leaves_at_any_time_changes_nobodys_speech(monkeypatch: py
     asked = listeners(case)
     alone = [solved(sampler, *one).clone() for one in asked]
     left_midway = 0
-    for seed in range(4):
+    for seed in range(2):
         draw = random.Random(seed)
         coming, leaving = draw.sample(range(len(asked)), len(asked)), set(draw.sample(range(len(asked)), 5))
         here: dict[int, Generator[None, None, torch.Tensor]] = {}

@@ -233,6 +233,7 @@ def test_a_voice_is_cloned_and_kept(browser: Browser, tmp_path: Path) -> None:
         page.select_option("#voice", "anna")
         visitor.say(SHORT)
         visitor.wait("player.position > 0.1")
+        page.wait_for_selector("#reading span")  # its words' times are asked for after the first sound, by its name
         page.click("nav a[href='#clone']")
         page.click("[aria-label='Remove voice anna']")
         page.click("[aria-label='Remove voice anna for good']")

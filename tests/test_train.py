@@ -35,7 +35,7 @@ flow.ARCH = dict(
 )
 flow.BATCH_FRAMES = 1536
 loop.CHECKPOINT_SECONDS = 0
-flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 60)
+flow.train(Path(sys.argv[1]), Path(sys.argv[2]), 1, 1e-3, 1, False, 1, 24)
 """
 
 
@@ -92,11 +92,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(toy_corpus: Path, tmp_p
     os.kill(victim.pid, signal.SIGKILL)
     victim.communicate()
     before = torch.load(killed / "flow.pt", weights_only=False)["step"]
-    assert before < 60
+    assert before < 24
     _, errors = start(killed).communicate()
     undisturbed.communicate()
     first, second = (torch.load(out / "flow.pt", weights_only=False) for out in (whole, killed))
-    assert first["step"] == second["step"] == 60, errors.decode()
+    assert first["step"] == second["step"] == 24, errors.decode()
     for name, weights in first["ema"].items():
         torch.testing.assert_close(second["ema"][name], weights, atol=1e-5, rtol=1e-4)
 
@@ -192,7 +192,7 @@ def test_the_pitch_loss_is_least_at_the_true_pitch() -> None:
 def test_the_whole_recipe_runs_and_its_losses_fall(tmp_path: Path) -> None:
     folders = [f"--{name}={tmp_path / name}" for name in ("build", "model", "voices")]
     done = subprocess.run(
-        [sys.executable, "-m", "train", "--toy", "10", *folders], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "train", "--toy", "8", *folders], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     losses = dict(re.findall(r"(\w+) loss: ([\d.]+ at first, [\d.]+) at last", done.stdout))
