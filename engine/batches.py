@@ -69,7 +69,7 @@ class Batches:
             return
         if not self._under_way:
             self._begin()
-        if not self._under_way:
+        if not self._under_way:  # all steps of all who are here are queued
             return
         try:
             inputs = next(self._steps, None)
@@ -109,9 +109,7 @@ def most_frames(device: torch.device) -> int:
 
 def _steps(chunks: list[Waiting]) -> Iterator[StepInputs]:
     """Of all of them at once; in the end each has its part of the state."""
-    inputs = chunks[0].inputs if chunks else None
-    if not inputs:
-        return
+    inputs = chunks[0].inputs
     if len(chunks) > 1:
         inputs, begins = joined([chunk.inputs for chunk in chunks], [chunk.frames for chunk in chunks])
         for chunk, begin in zip(chunks, begins, strict=True):
