@@ -4,8 +4,8 @@ import concurrent.futures
 import contextlib
 import json
 import socket
-import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -65,18 +65,28 @@ def test_a_vanished_client_frees_the_model_within_a_step(
     assert freed < 2 * step + 0.1, f"freed after {freed:.3f} s, a step takes {step:.3f} s"
 
 
+def assert_health_answers(client: httpx.Client, within: float, work: Callable[[], object]) -> None:
+    """In so many seconds at most, while `work` goes on, in one of three times: another process may have had the
+    processor once, but what the server itself holds up it holds up each time."""
+    longest: list[float] = []
+    while not longest or longest[-1] >= within:
+        assert len(longest) < 3, f"/health took {longest} s at most; {within:.3f} are allowed"
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            working, waits = pool.submit(work), []
+            while not working.done():
+                began = time.perf_counter()
+                client.get("/health").raise_for_status()
+                waits.append(time.perf_counter() - began)
+                time.sleep(0.003)  # unsynchronised with the steps
+            working.result()
+        longest.append(max(waits))
+
+
 def test_health_answers_within_a_step_while_speaking(server: str, client: httpx.Client, step: float) -> None:
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        speech = pool.submit(httpx.post, f"{server}/tts", json={"text": LONG[:800]}, timeout=120)
-        waits = []
-        while not speech.done():
-            began = time.perf_counter()
-            assert client.get("/health").status_code == 200
-            waits.append(time.perf_counter() - began)
-            time.sleep(0.003)  # unsynchronised with the steps
-    assert_true_lengths(speech.result())
-    assert len(waits) > 10
-    assert max(waits) < step * 1.5 + 0.02, f"health took {max(waits):.3f} s, a step {step:.3f} s"
+    def speak() -> None:
+        assert_true_lengths(httpx.post(f"{server}/tts", json={"text": LONG[:800]}, timeout=120))
+
+    assert_health_answers(client, 1.5 * step + 0.02, speak)
 
 
 ZOO = {
@@ -96,21 +106,11 @@ def test_no_text_holds_the_loop_before_its_first_slot(
     server: str, client: httpx.Client, step: float, name: str
 ) -> None:
     """Sorting 20 000 combining marks took the loop a second."""
-    ended = threading.Event()
 
     def ask() -> None:
         with contextlib.suppress(httpx.TimeoutException):
             httpx.get(f"{server}/health")
             with httpx.stream("POST", f"{server}/tts", json={"text": ZOO[name], "speed": 0.25}, timeout=2) as reply:
                 next(reply.iter_bytes())
-        ended.set()
 
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        asking, waits = pool.submit(ask), []
-        while not ended.is_set():
-            began = time.perf_counter()
-            client.get("/health")
-            waits.append(time.perf_counter() - began)
-            time.sleep(0.003)
-        asking.result()
-    assert max(waits) < 1.5 * step + 0.1, f"/health waited {max(waits):.3f} s, a step takes {step:.3f} s"
+    assert_health_answers(client, 1.5 * step + 0.1, ask)
