@@ -12,7 +12,7 @@ from collections.abc import Generator
 import torch
 import torch.nn.functional as F
 
-from engine.arch import HEAD_DIM, POSITION_GROUPS, POSITION_KERNEL, TIME_FREQUENCIES, Arch
+from engine.arch import HEAD_DIM, TIME_FREQUENCIES, Arch
 from engine.attention import apply_rope, packed_attention, plain_attention
 from engine.batches import Batches, Waiting, most_frames
 from engine.blocks import Block, is_adaln, read_block
@@ -21,6 +21,7 @@ from engine.cuda_graphs import Graphs
 from engine.cuda_half import CudaHalf
 from engine.device import round_up_frames
 from engine.linear import linear, linear_gelu
+from engine.position_convs import PositionConvs
 from engine.step_inputs import StepInputs, Tables
 from engine.stepping import run_to_end, wait_for_event, works_behind
 from engine.text_embedding import TextEmbedding
@@ -62,14 +63,17 @@ class Sampler:
         self._blocks = blocks or [read_block(arch, read, i, device, dtype) for i in range(arch.depth)]
         # Mapped from the file, hence the copies: a kept view would keep all of its pages.
         w = read(lambda name: not is_adaln(name) and not name.startswith("transformer_blocks."))
+        at = "input_embed.conv_pos_embed.conv1d."
         position = [
-            f"input_embed.conv_pos_embed.conv1d.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")
+            [w.pop(f"{at}{i}.{kind}").to(device, dtype, copy=True) for kind in ("weight", "bias")] for i in (0, 2)
         ]
-        self._position = [w.pop(name).to(device, dtype, copy=True) for name in position]
+        self._positions = PositionConvs([(weight, bias) for weight, bias in position])
         self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
         self._text = TextEmbedding(arch, self._w, device)
         into = self._w["input_embed.proj.weight"]
-        self._from_x, self._from_cond, self._from_text = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
+        parts = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
+        # The first two are of too few inputs for oneDNN's quick kernels: it would spend 25 ms on others at first.
+        self._from_x, self._from_cond, self._from_text = (part.contiguous() for part in parts)
         self._schedules: dict[int, list[Tables]] = {}
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
@@ -77,11 +81,7 @@ class Sampler:
         behind = works_behind(device)
         self._graphs = Graphs(self._captured_step) if behind else None
         self._condition_graphs = Graphs(self._captured_conditions) if behind else None
-        self._cuda = (
-            CudaHalf(arch, self._position, device, dtype, self._stream_dtype)
-            if behind and dtype.itemsize == 2
-            else None
-        )
+        self._cuda = CudaHalf(arch, device, dtype, self._stream_dtype) if behind and dtype.itemsize == 2 else None
         self.batches = (
             Batches(self._graphs, most_frames(device)) if self._graphs and self._cuda and self._cuda.packs else None
         )
@@ -208,9 +208,9 @@ class Sampler:
         """(count, padded, dim), of the padded reference and what TextEmbedding.embedded takes."""
         bias = self._w["input_embed.proj.bias"]
         text = self._text.embedded(ids, shares, beyond, drop=False)
-        passes = [F.linear(cond, self._from_cond, bias) + F.linear(text, self._from_text)]
+        passes = [F.linear(cond, self._from_cond, bias) + linear(text, self._from_text)]
         if count == 2:
-            passes.append(F.linear(self._text.embedded(ids, shares, beyond, drop=True), self._from_text, bias))
+            passes.append(linear(self._text.embedded(ids, shares, beyond, drop=True), self._from_text, bias))
         return torch.stack(passes)
 
     def _captured_conditions(self, conditions: torch.Tensor, *of: torch.Tensor) -> None:
@@ -240,23 +240,12 @@ class Sampler:
             if time.perf_counter() - began > YIELD_SECONDS:
                 yield
                 began = time.perf_counter()
-        return F.linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
+        return linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
 
     def _input_embedding(self, inputs: StepInputs) -> torch.Tensor:
         """(count, padded, dim): state and conditions projected, with what the position convolutions add."""
         h = inputs.conditions + F.linear(inputs.x.to(self._stream_dtype), self._from_x)
-        return self._with_positions(h, inputs.frame_mask)
-
-    def _with_positions(self, h: torch.Tensor, frame_mask: torch.Tensor) -> torch.Tensor:
-        if self._cuda:
-            return h + self._cuda.positions(h.to(self.dtype), frame_mask)
-        position = h.transpose(1, 2).to(self.dtype)
-        for weight, bias in (self._position[:2], self._position[2:]):
-            position = F.conv1d(
-                position * frame_mask[..., None, :], weight, bias, padding=POSITION_KERNEL // 2, groups=POSITION_GROUPS
-            )
-            position = F.mish(position)
-        return h + position.transpose(1, 2)
+        return h + self._positions(h.to(self.dtype), inputs.frame_mask)
 
     def _block(
         self,

@@ -19,7 +19,7 @@ import tts_core
 from bench.engine import REFERENCE_FRAMES, Contest
 from bench.engine_variants.subject import Asked
 from bench.engine_ways import solved, solved_in_turns
-from engine import checkpoint, cuda_half, device, istft
+from engine import checkpoint, cuda_half, device, istft, position_convs
 from engine import sampler as sampler_of_engine
 from engine.arch import Arch
 from engine.sampler import Sampler
@@ -105,10 +105,12 @@ def test_text_of_a_padded_length_is_that_of_the_exact_one(
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
-def test_banded_products_are_the_convolution() -> None:
-    weight, bias, x = torch.randn(320, 20, 31).double(), torch.randn(320).double(), torch.randn(2, 96, 320).double()
+@pytest.mark.parametrize("band", position_convs.BANDS.values())
+def test_banded_products_are_the_convolution(band: int) -> None:
+    weight, bias, x = torch.randn(320, 20, 31).double(), torch.randn(320).double(), torch.randn(2, 99, 320).double()
     expected = torch.nn.functional.conv1d(x.transpose(1, 2), weight, bias, padding=15, groups=16).transpose(1, 2)
-    torch.testing.assert_close(cuda_half.banded_conv(x, *cuda_half.banded(weight, bias)), expected)
+    found = position_convs.banded_conv(x, *position_convs.banded(weight, bias, band), band)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +127,7 @@ def test_kernels_are_taken_where_they_are_right(
     dim: int, qk_norm: str | None, dtype: torch.dtype, stream_dtype: torch.dtype, turns: bool, norms: bool
 ) -> None:
     arch = Arch(dim=dim, depth=1, heads=dim // 64, ff_mult=2, text_dim=64, conv_layers=0, qk_norm=qk_norm)
-    position = [torch.empty(16, 1, 31), torch.empty(16)] * 2
-    ways = cuda_half.CudaHalf(arch, position, torch.device("cpu"), dtype, stream_dtype)
+    ways = cuda_half.CudaHalf(arch, torch.device("cpu"), dtype, stream_dtype)
     assert (ways.turns, ways.norms) == (turns, norms)
 
 

@@ -96,11 +96,7 @@ def test_the_kernels_are_torchs_operations(dtype: torch.dtype, heads: int, turne
     """Rows whose values lie far from zero too, of which a norm by squares would keep no digit."""
     dim, count, padded = heads * 64, 2, 96
     arch = Arch(dim=dim, depth=1, heads=heads, ff_mult=2, text_dim=64, conv_layers=0, pe_attn_head=turned)
-    position = [
-        torch.randn(dim, dim // 16, 31, device="cuda", dtype=dtype),
-        torch.randn(dim, device="cuda", dtype=dtype),
-    ]
-    ways = CudaHalf(arch, position * 2, torch.device("cuda"), dtype, dtype)
+    ways = CudaHalf(arch, torch.device("cuda"), dtype, dtype)
     assert ways.turns and ways.norms == (dim % 128 == 0)
 
     def drawn(*shape: int) -> torch.Tensor:
