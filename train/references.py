@@ -12,7 +12,7 @@ from speech import audio
 from train import speakers, texts
 
 FOLDER = Path("build/judges/teachers")
-SENTENCES = 24
+SENTENCES = 40
 VIETNAMESE_VOICE = "vi"
 TEACHERS = {"hibari": "en", "kokoro": "en", "espeak": "vi"}
 """`kokoro`: the four held-out single voices in turn."""
