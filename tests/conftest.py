@@ -36,7 +36,7 @@ FIGURES: dict[str, object] = {}
 """What long tests measured: the last line of `make soak`."""
 
 
-LONGEST = {"test_jobs_chaos", "test_load", "test_busy_machine", "test_voice", "test_worker"}
+LONGEST = {"test_jobs_chaos", "test_load", "test_busy_machine", "test_voice", "test_worker", "test_train"}
 """Files that take long and have few tests or come late. They go first, or one processor would wait for the other at the
 end."""
 

@@ -102,6 +102,34 @@ def test_with_the_embedded_model_all_speak_equally_long(name: str, tts: tts_core
         client.close()
 
 
+WHERE_STEPS_ARE_MADE = """
+import threading
+from starlette.testclient import TestClient
+from bench.layered import executor
+from engine.sampler import Sampler
+
+threads, step = set(), Sampler._euler_step
+
+def seen(*inputs):
+    threads.add(threading.current_thread().name)
+    return (yield from step(*inputs))
+
+Sampler._euler_step = seen
+with TestClient(executor.app) as client:
+    client.get("/tts", params={"text": "Hello."}).raise_for_status()
+print(threads)
+"""
+
+
+@pytest.mark.parametrize("all_in_it", ["", "1"])
+def test_the_executors_steps_are_made_in_its_thread(all_in_it: str) -> None:
+    """They were told by a generator's name, and once it had another one the variant was the direct server itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE_STEPS_ARE_MADE], cwd=ROOT, env=os.environ | {"ALL": all_in_it}, capture_output=True
+    )
+    assert done.stdout.decode().strip() == "{'model_0'}", done.stderr.decode()
+
+
 def test_what_a_gap_is() -> None:
     second = 48_000
     assert Heard(first=1.0, arrivals=[(1.0, second), (1.9, 2 * second), (2.9, 3 * second)]).gap_free

@@ -45,8 +45,8 @@ limits the use of the weights, as far as we know. `make voice` makes them again.
 ## Figures
 
 {count} held-out sentences per language, {steps} solver steps, guidance {guidance}; `python -m train.evaluate --card`
-writes this page. Distill-MOS, DNSMOS (OVRL, P.808): 1 to 5, signal quality. WER, CER: Whisper base, no sentence more than wholly wrong. F0 spread:
-semitones within a sentence, by praat.
+writes this page. Distill-MOS, DNSMOS (OVRL, P.808): 1 to 5, signal quality. WER, CER: Whisper base, no
+sentence more than wholly wrong. F0 spread: semitones within a sentence, by praat.
 
 {table}
 

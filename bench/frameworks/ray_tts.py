@@ -86,7 +86,7 @@ def main() -> None:
         serve.run(Speaker.bind(), name="tts")  # type: ignore[attr-defined]
         stop.wait()
         serve.shutdown()
-        ray.shutdown()
+        ray.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
 
 
 if __name__ == "__main__":

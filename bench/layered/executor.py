@@ -9,28 +9,25 @@ Try: uvicorn bench.layered.executor:app
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import SimpleNamespace
 
 import app as direct
 from app import app
-from server.scheduler import BackgroundTask, Item, PlaybackDeadline, Scheduler
+from server.scheduler import BackgroundTask, Item, PlaybackDeadline, Result, Scheduler
 
 __all__ = ["app"]
 
 _executor = ThreadPoolExecutor(1, thread_name_prefix="model")
-_here = Scheduler.drive
+_drive, _result = Scheduler.drive, Scheduler.result
 
 
 async def drive(
     self: Scheduler, generator: Iterator[Item | None], who: PlaybackDeadline | BackgroundTask
 ) -> AsyncGenerator[Item | None]:
     """As Scheduler.drive, a thread further away."""
-    if not os.environ.get("ALL") and getattr(generator, "__name__", "") != "speak":  # planning
-        async for item in _here(self, generator, who):
-            yield item
-        return
     loop = asyncio.get_running_loop()
     while True:
         async with self.slot(who):
@@ -38,6 +35,13 @@ async def drive(
         if step is None:
             return
         yield step[0]
+
+
+async def result(
+    self: Scheduler, generator: Generator[None, None, Result], who: PlaybackDeadline | BackgroundTask
+) -> Result:
+    """As Scheduler.result, planning, where it was: in the loop's own thread."""
+    return await _result(SimpleNamespace(drive=partial(_drive, self)), generator, who)  # type: ignore[arg-type]
 
 
 def _next(generator: Iterator[Item | None]) -> tuple[Item | None] | None:
@@ -49,3 +53,5 @@ Scheduler.drive = drive  # type: ignore[method-assign]
 if os.environ.get("ALL"):
     load = vars(direct)["TTS"]
     vars(direct)["TTS"] = lambda *where: _executor.submit(load, *where).result()
+else:
+    Scheduler.result = result  # type: ignore[method-assign]
