@@ -85,8 +85,8 @@ def main() -> None:
         serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
         serve.run(Speaker.bind(), name="tts")  # type: ignore[attr-defined]
         stop.wait()
-        serve.shutdown()
-        ray.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
+        serve.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
+        ray.shutdown()
 
 
 if __name__ == "__main__":
