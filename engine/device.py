@@ -54,7 +54,7 @@ def _cpu() -> Device:
     torch.set_flush_denormal(True)
     _keep_freed_memory()
     # oneDNN keeps what it made for 1 024 shapes, 0.4 GB once every length was met by one thread and by two.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     most, why = most_threads()
     threads = f"{most} thread{'s' if most > 1 else ''} at most: {why}; fewer beside busy programs"
     native = [name for name in ("avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(name)]

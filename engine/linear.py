@@ -4,7 +4,6 @@ import torch
 import torch.nn.functional as F
 
 _onednn = torch.ops.mkldnn
-_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
 def packed(weight: torch.Tensor) -> torch.Tensor:
@@ -17,14 +16,9 @@ def packed(weight: torch.Tensor) -> torch.Tensor:
     return layout
 
 
-def _by_onednn(weight: torch.Tensor) -> bool:
-    """In float32 too: MKL, which torch takes there, needs twice as long on an AMD processor."""
-    return weight.is_mkldnn or (_HAS_ONEDNN and weight.is_cpu and weight.dtype == torch.float32)
-
-
-def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """(…, in) → (…, out)."""
-    if not _by_onednn(weight):
+    if not weight.is_mkldnn:
         return F.linear(x, weight, bias)
     y: torch.Tensor = _onednn._linear_pointwise(x, weight, bias, "none", [], "")
     return y
@@ -35,7 +29,7 @@ def linear_gelu(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, appro
     if weight.is_cuda and approximate == "tanh" and x.dtype != torch.float32:
         flat: torch.Tensor = torch._addmm_activation(bias, x.reshape(-1, x.shape[-1]), weight.t(), use_gelu=True)
         return flat.view(*x.shape[:-1], -1)
-    if not _by_onednn(weight):
+    if not weight.is_mkldnn:
         return F.gelu(F.linear(x, weight, bias), approximate=approximate)
     y: torch.Tensor = _onednn._linear_pointwise(x, weight, bias, "gelu", [], approximate)
     return y

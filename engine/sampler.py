@@ -71,9 +71,7 @@ class Sampler:
         self._w = {name: weight.to(device, self._stream_dtype, copy=True) for name, weight in w.items()}
         self._text = TextEmbedding(arch, self._w, device)
         into = self._w["input_embed.proj.weight"]
-        parts = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
-        # The first two are of too few inputs for oneDNN's quick kernels: it would spend 25 ms on others at first.
-        self._from_x, self._from_cond, self._from_text = (part.contiguous() for part in parts)
+        self._from_x, self._from_cond, self._from_text = torch.split(into, [MEL_BANDS, MEL_BANDS, arch.text_dim], dim=1)
         self._schedules: dict[int, list[Tables]] = {}
         self._inverse_freq = 1.0 / (10_000 ** (torch.arange(0, HEAD_DIM, 2, device=device).float() / HEAD_DIM))
         # torch's own attention in bfloat16 is slower than in float32 on CPUs, and two plain products many times faster.
@@ -208,9 +206,9 @@ class Sampler:
         """(count, padded, dim), of the padded reference and what TextEmbedding.embedded takes."""
         bias = self._w["input_embed.proj.bias"]
         text = self._text.embedded(ids, shares, beyond, drop=False)
-        passes = [F.linear(cond, self._from_cond, bias) + linear(text, self._from_text)]
+        passes = [F.linear(cond, self._from_cond, bias) + F.linear(text, self._from_text)]
         if count == 2:
-            passes.append(linear(self._text.embedded(ids, shares, beyond, drop=True), self._from_text, bias))
+            passes.append(F.linear(self._text.embedded(ids, shares, beyond, drop=True), self._from_text, bias))
         return torch.stack(passes)
 
     def _captured_conditions(self, conditions: torch.Tensor, *of: torch.Tensor) -> None:
@@ -240,7 +238,7 @@ class Sampler:
             if time.perf_counter() - began > YIELD_SECONDS:
                 yield
                 began = time.perf_counter()
-        return linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
+        return F.linear(n, self._w["proj_out.weight"], self._w["proj_out.bias"]).float()
 
     def _input_embedding(self, inputs: StepInputs) -> torch.Tensor:
         """(count, padded, dim): state and conditions projected, with what the position convolutions add."""

@@ -5,7 +5,6 @@ import torch.nn.functional as F
 
 from engine.arch import TEXT_KERNEL, Arch
 from engine.device import round_up_frames
-from engine.linear import linear, linear_gelu
 
 
 class TextEmbedding:
@@ -65,12 +64,12 @@ class TextEmbedding:
                 groups=arch.text_dim,
             )[0].t()
             y = F.layer_norm(y, (arch.text_dim,), w[at + "norm.weight"], w[at + "norm.bias"], 1e-6)
-            y = linear_gelu(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"])
+            y = F.gelu(F.linear(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"]))
             _clear(y, beyond)
             spread = y.norm(dim=0, keepdim=True)
             spread = spread / (spread.mean(dim=-1, keepdim=True) + 1e-6)
             y = w[at + "grn.gamma"][0] * (y * spread) + w[at + "grn.beta"][0] + y
-            h = h + linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"])
+            h = h + F.linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"])
             _clear(h, beyond)
             if filler is not None:
                 h = h.masked_fill(filler, 0)

@@ -80,8 +80,8 @@ class Vocoder:
             y = linear_gelu(y, w[at + "pwconv1.weight"], w[at + "pwconv1.bias"])
             h = torch.addcmul(h, linear(y, w[at + "pwconv2.weight"], w[at + "pwconv2.bias"]).float(), w[at + "gamma"])
         final = w["backbone.final_layer_norm.weight"], w["backbone.final_layer_norm.bias"]
-        h = F.layer_norm(h, size, *final, 1e-6)
-        return linear(h, w["head.out.weight"], w["head.out.bias"])[:frames]
+        h = F.layer_norm(h[:frames], size, *final, 1e-6)
+        return F.linear(h, w["head.out.weight"], w["head.out.bias"])
 
 
 def _read_config(file: Path) -> tuple[dict[str, Any], str]:
