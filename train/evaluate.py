@@ -29,14 +29,17 @@ from train.judges.sound import JudgeMissing
 
 ENGLISH, VIETNAMESE = ["default", "bella", "michael", "fenrir"], ["an"]
 TEACHER_OF = {"default": "hibari", "an": "espeak"}
+ENGINE = Path("engine")
 ROWS = Path("build/judges/rows.json")
 CLONING_VOICES = Path("build/judges/cloning/voices")
 
 
 def fingerprint(folder: Path) -> str:
-    """Of everything that a model's speech depends on."""
+    """Of everything in it that a model's speech depends on; the engine's own code too."""
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin", ".yaml", ".txt", ".wav")):
+    for path in sorted(
+        p for p in folder.rglob("*") if p.suffix in (".safetensors", ".bin", ".yaml", ".txt", ".wav", ".py")
+    ):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -84,7 +87,7 @@ def _speeches(tts: tts_core.TTS, voice: str, said: list[str], settings: Kept) ->
 def teachers(model: Path, count: int) -> dict[str, table.Row]:
     """Each teacher itself, and copied."""
     rows = {}
-    mark = fingerprint(model / "vocoder")
+    mark = fingerprint(model / "vocoder") + fingerprint(ENGINE)
     for teacher, language in references.TEACHERS.items():
         said = references.sentences(teacher)[:count]
         rows[f"{teacher}, the teacher itself"] = row(
@@ -160,7 +163,7 @@ def main() -> None:
     chosen = options.parse_args()
     settings = {"steps": chosen.steps, "cfg_strength": chosen.cfg_strength}
     tts = tts_core.TTS(chosen.model, chosen.folder)
-    mark = fingerprint(chosen.model) + fingerprint(chosen.folder)
+    mark = fingerprint(chosen.model) + fingerprint(chosen.folder) + fingerprint(ENGINE)
     try:
         rows = {} if chosen.no_teachers else teachers(chosen.model, chosen.sentences)
         rows |= voices(tts, mark, [v for v in chosen.voices if v in tts.voices], chosen.sentences, **settings)
